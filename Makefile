@@ -1,0 +1,57 @@
+# The one door: hooks, CI and people call these. Each target sets up what it needs and is quick when nothing changed.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV_PYTHON := .venv/bin/python
+BASE := .venv/.base-is-current
+DEV := .venv/.dev-is-current
+LOCKS := code/requirements
+T ?= tests
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-fast check fix generate lock clean
+
+help: ## Say what each target does
+	@echo "make demo is the place to begin. ADAPTER=local runs it in Docker, T=tests/unit narrows the tests."
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do \
+		printf '  make %-10s %s\n' "$$name" "$$text"; done
+
+venv: $(DEV) ## Build .venv with all that tests and checks need
+
+demo: $(BASE) ## Read a sample page with doc/ocr@1 and show what came out
+	@cd code && DJANGO_SETTINGS_MODULE=backend.settings.dev ../$(VENV_PYTHON) ../scripts/demo.py
+
+test: $(DEV) ## Run every test (T=… narrows them, ARGS=… goes to pytest)
+	@$(VENV_PYTHON) -m pytest -c code/pyproject.toml --rootdir . $(T) $(ARGS)
+
+test-fast: $(DEV) ## Run the tests that need neither Docker, nor the index, nor much time
+	@$(VENV_PYTHON) -m pytest -c code/pyproject.toml --rootdir . $(T) -m "not slow and not docker and not network" $(ARGS)
+
+check: $(DEV) ## Run all checks: format, lint, types, imports, generated files, locks
+	@$(VENV_PYTHON) -m scripts.check
+
+fix: $(DEV) generate ## Repair what can be repaired by itself: format, lint, generated files
+	@.venv/bin/ruff check --fix --exit-zero --silent .
+	@.venv/bin/ruff format .
+
+generate: $(DEV) ## Write the files that are generated from code
+	@$(VENV_PYTHON) -m scripts.generate
+
+lock: $(DEV) ## Compile the locks again (ARGS=--upgrade takes newer versions, ARGS=path compiles that one)
+	@$(VENV_PYTHON) -m scripts.lock $(ARGS)
+
+clean: ## Remove what can be made again: .venv, caches, and var/
+	rm -rf .venv var .pytest_cache .ruff_cache .mypy_cache code/.pytest_cache code/.ruff_cache code/.mypy_cache .import_linter_cache code/.import_linter_cache
+
+$(BASE): $(LOCKS)/base.txt $(LOCKS)/uv.txt $(LOCKS)/build.txt code/runtime/pyproject.toml scripts/venv.py
+	@$(python-is-new-enough)
+	@$(PYTHON) -m scripts.venv base
+
+$(DEV): $(LOCKS)/dev.txt $(LOCKS)/base.txt $(LOCKS)/uv.txt $(LOCKS)/build.txt code/runtime/pyproject.toml scripts/venv.py
+	@$(python-is-new-enough)
+	@$(PYTHON) -m scripts.venv dev
+
+define python-is-new-enough
+$(if $(PYTHON),,echo "no python3.11 or python3 on PATH; name one: make PYTHON=/path/to/python3" >&2; exit 1;) \
+$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	echo "$(PYTHON) is $$($(PYTHON) --version 2>&1), and this needs Python 3.11 or newer; name one: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+endef

@@ -1,0 +1,1 @@
+"""Processors, and everything that finds, runs and records them."""

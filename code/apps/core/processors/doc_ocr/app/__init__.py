@@ -1,0 +1,1 @@
+"""doc/ocr@1: text, layout and pictures with boxes from the pages of a document."""

@@ -1,0 +1,1 @@
+"""`llm/chat@1`: one answer of a chat model."""

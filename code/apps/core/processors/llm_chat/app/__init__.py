@@ -1,0 +1,1 @@
+"""The service that runs in the image: `uvicorn app.http:app`."""

@@ -1,0 +1,289 @@
+"""`create_app`: the one contract over HTTP, on FastAPI (CONTRACT §1, §6).
+
+The routes are ordinary ones, so that FastAPI knows and documents them. `/run`
+and `/healthz` are answered ahead of the middleware and the router, which cost
+more than the whole contract (see docs/adr).
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import orjson
+from fastapi import FastAPI
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from . import capture, http_input, openapi, shutdown
+from .envelopes import REPLAYED_HEADER
+from .errors import InternalError, MethodError, NotFoundError, ProcessorError, UnauthorizedError
+from .execution import Answer, Caller
+from .handler import Processor
+from .service import Service
+from .sse import HEARTBEAT_S, EventBuffer, encode
+from .workers import Handback
+
+_OK: Final = b'{"ok":true}'
+_JSON: Final = "application/json"
+_STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+
+Hook = Callable[[], None]
+
+
+def create_app(processor: Processor, *, publish: Hook | None = None, refresh: Hook | None = None) -> FastAPI:
+    """Return the ASGI app of one processor. Settings come from the environment, once, here.
+
+    Args:
+        processor: What `@processor` made.
+        publish: Called after a run's receipt is written and before its answer
+            leaves; makes files visible to other machines (a Modal Volume).
+        refresh: Called when a file or receipt is not found here.
+
+    Raises:
+        SystemExit: a malformed setting or registry; one `http.boot.error` line
+            names it.
+    """
+    service = Service.from_env(processor, os.environ, publish=publish, refresh=refresh)
+    for name in (*service.declaration.secrets, "PROCESSOR_TOKEN"):
+        os.environ.pop(name, None)  # a mock run must not find them; `Run.secrets` has them
+    return ProcessorApp(service)
+
+
+class ProcessorApp(FastAPI):
+    """A FastAPI app whose answers are envelopes, whatever was asked."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__(
+            title=str(service.declaration.ref),
+            version="v1",
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+            lifespan=_lifespan,
+        )
+        self.service = service
+        self._expected = f"Bearer {service.settings.token}".encode() if service.settings.token else b""
+        self._handback: Handback | None = None
+        self._hot = {("POST", "/run"): self._run, ("GET", "/healthz"): self._healthz}
+        self.router.routes.extend(
+            [
+                Route("/healthz", self._health, methods=["GET"]),
+                Route("/contract", self._contract, methods=["GET"]),
+                Route("/run", _Endpoint(self._run), methods=["POST"]),
+                Route("/run-stream", self._run_stream, methods=["POST"]),
+                Route("/run/{execution_id}", self._cancel, methods=["DELETE"]),
+            ]
+        )
+        self.add_exception_handler(HTTPException, self._http_error)
+        self.add_exception_handler(ProcessorError, self._refused)
+        self.add_exception_handler(Exception, self._crashed)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document: the real request, and every status that a run can have."""
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.document(self.service.contract())
+        return self.openapi_schema
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection: the token first, then the hot routes, then FastAPI."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        path = scope["path"]
+        if self._expected and path != "/healthz" and not http_input.authorized(scope, self._expected):
+            answer = self.service.refusal(UnauthorizedError())
+            await _send(send, answer, (b"www-authenticate", b"Bearer"))
+            return
+        hot = self._hot.get((scope["method"], path))
+        if hot is None:
+            await super().__call__(scope, receive, send)
+        else:
+            await hot(scope, receive, send)
+
+    # --- endpoints
+
+    async def _healthz(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002  # an ASGI app
+        state = self.service.health()
+        if state == "ok":
+            await _send(send, Answer(200, _OK))
+        else:
+            await _send(send, Answer(503, orjson.dumps({"ok": False, "state": state})))
+
+    async def _health(self, request: Request) -> Response:  # noqa: ARG002  # HEAD comes here; GET is answered ahead
+        state = self.service.health()
+        if state == "ok":
+            return Response(_OK, media_type=_JSON)
+        return Response(orjson.dumps({"ok": False, "state": state}), 503, media_type=_JSON)
+
+    async def _contract(self, request: Request) -> Response:  # noqa: ARG002  # a route's signature
+        return Response(orjson.dumps(self.service.contract()), media_type=_JSON)
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            raw = await http_input.body(scope, receive, self.service.settings.max_body_bytes)
+        except http_input.ClientLeftError:
+            return
+        except ProcessorError as exc:
+            await _send(send, self.service.refusal(exc))
+            return
+        handback = self._back()
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+
+        def reply(answer: Answer) -> None:
+            handback(lambda: answered.set_result(answer) if not answered.done() else None)
+
+        self.service.call(raw, Caller(reply), http_input.trace_id(scope))
+        await _send(send, await answered)
+
+    async def _run_stream(self, request: Request) -> Response:
+        try:
+            raw = await http_input.body(request.scope, request.receive, self.service.settings.max_body_bytes)
+        except http_input.ClientLeftError:
+            return Response(status_code=499)
+        stream = _Stream(self._back())
+        caller = Caller(stream.reply, stream.accepted, stream.events)
+        self.service.call(raw, caller, http_input.trace_id(request.scope))
+        answer = await stream.begun()
+        if answer is not None and answer.refused:
+            return _response(answer)
+        return EventSourceResponse(
+            stream.read(self.service.mask.dumps),
+            headers=_STREAM_HEADERS | ({REPLAYED_HEADER: "true"} if answer is not None and answer.replayed else {}),
+        )
+
+    async def _cancel(self, request: Request) -> Response:
+        execution_id = request.path_params["execution_id"]
+        if not self.service.cancel(execution_id):
+            return _response(self.service.refusal(NotFoundError()))
+        return Response(orjson.dumps({"execution_id": execution_id, "state": "cancelling"}), 202, media_type=_JSON)
+
+    # --- what goes wrong outside a run
+
+    async def _http_error(self, request: Request, exc: Exception) -> Response:  # noqa: ARG002  # FastAPI's signature
+        status = exc.status_code if isinstance(exc, HTTPException) else 500
+        error = {404: NotFoundError, 405: MethodError}.get(status, InternalError)()
+        headers = dict(exc.headers or {}) if isinstance(exc, HTTPException) else {}
+        return _response(self.service.refusal(error), headers)
+
+    async def _refused(self, request: Request, exc: Exception) -> Response:  # noqa: ARG002  # FastAPI's signature
+        return _response(self.service.refusal(exc if isinstance(exc, ProcessorError) else InternalError()))
+
+    async def _crashed(self, request: Request, exc: Exception) -> Response:  # noqa: ARG002  # Starlette logs *exc*
+        return _response(self.service.refusal(InternalError()))
+
+    def _back(self) -> Handback:
+        if self._handback is None:
+            self._handback = Handback(asyncio.get_running_loop())
+        return self._handback
+
+
+class _Endpoint:
+    """An ASGI callable as a route's endpoint; Starlette takes plain functions for request handlers."""
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
+
+
+class _Stream:
+    """One reader of `/run-stream`: what it is told, in order, ending in `done`."""
+
+    def __init__(self, handback: Handback) -> None:
+        self._handback = handback
+        self._news = asyncio.Event()
+        self._begun = asyncio.Event()
+        self._answer: Answer | None = None
+        self._left: Hook | None = None
+        self.events = EventBuffer(lambda: handback(self._news.set))
+
+    def reply(self, answer: Answer) -> None:
+        """Take the answer, from any thread."""
+
+        def settle() -> None:
+            self._answer = answer
+            self._begun.set()
+            self._news.set()
+
+        self._handback(settle)
+
+    def accepted(self, left: Hook) -> None:
+        """Learn, from any thread, that there will be a run; *left* ends the interest in it."""
+
+        def begin() -> None:
+            self._left = left
+            self._begun.set()
+
+        self._handback(begin)
+
+    async def begun(self) -> Answer | None:
+        """Return when the run was accepted, or with the answer if it was not or is already there."""
+        await self._begun.wait()
+        return self._answer
+
+    async def read(self, dumps: Callable[[dict[str, Any]], bytes]) -> AsyncIterator[bytes]:
+        """Yield what goes over the wire: events, heartbeats, and exactly one `done`."""
+        number = 0
+        answer: Answer | None = None
+        try:
+            while answer is None:
+                answer = self._answer  # first: every event that came before it is taken below
+                chunk = bytearray()
+                for name, data in self.events.take():
+                    number += 1
+                    chunk += encode(number, name, dumps(data))
+                if answer is not None:
+                    chunk += encode(number + 1, "done", answer.body)
+                yield bytes(chunk) or await self._wait()
+        finally:
+            if answer is None and self._left is not None:
+                self._left()
+
+    async def _wait(self) -> bytes:
+        """Return when there is news; with a heartbeat if there is none for 15 s."""
+        try:
+            async with asyncio.timeout(HEARTBEAT_S):
+                await self._news.wait()
+        except TimeoutError:
+            return KEEPALIVE_COMMENT
+        self._news.clear()
+        return b""
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    assert isinstance(app, ProcessorApp)  # noqa: S101  # it is this module's own
+    with shutdown.draining(app.service.drain):
+        app.service.start()
+        yield
+    capture.flush()
+
+
+def _headers(answer: Answer) -> list[tuple[bytes, bytes]]:
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer.body))]
+    if answer.replayed:
+        headers.append((REPLAYED_HEADER.encode(), b"true"))
+    if answer.retry_after_s is not None:
+        headers.append((b"retry-after", b"%d" % answer.retry_after_s))
+    return headers
+
+
+async def _send(send: Send, answer: Answer, *more: tuple[bytes, bytes]) -> None:
+    headers = _headers(answer)
+    headers.extend(more)
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+def _response(answer: Answer, headers: dict[str, str] | None = None) -> Response:
+    response = Response(answer.body, answer.status, headers=headers)
+    for name, value in _headers(answer):
+        response.headers[name.decode()] = value.decode()
+    return response

@@ -1,0 +1,50 @@
+"""Secrets never leave in a log line, envelope, event or receipt (CONTRACT §7)."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import orjson
+
+MASK: Final = "***"
+SHORTEST: Final = 8
+_KEPT_KEYS: Final = frozenset({"path", "sha256", "execution_id"})
+
+
+class Mask:
+    """Replaces the values of secrets in what is about to be written.
+
+    Values shorter than 8 characters are left alone: masking ``1`` or ``test``
+    would tear every line apart and protect nothing.
+    """
+
+    def __init__(self, values: Iterable[str] = ()) -> None:
+        # the longest first, so that a secret that holds another one leaves no rest of it
+        self._values = sorted({value for value in values if len(value) >= SHORTEST}, key=len, reverse=True)
+        self._needles = [orjson.dumps(value)[1:-1] for value in self._values]
+
+    def dumps(self, document: dict[str, Any]) -> bytes:
+        """Return *document* as JSON without any secret in its string values.
+
+        Keys, and the values under `path`, `sha256` and `execution_id`, stay.
+        What JSON cannot hold is written as its `str`.
+        """
+        raw = orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS)
+        for needle in self._needles:
+            if needle in raw:
+                return orjson.dumps(self._masked(orjson.loads(raw)))
+        return raw
+
+    def text(self, text: str) -> str:
+        """Return *text* without any secret."""
+        for value in self._values:
+            text = text.replace(value, MASK)
+        return text
+
+    def _masked(self, value: Any) -> Any:  # any JSON value
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {key: child if key in _KEPT_KEYS else self._masked(child) for key, child in value.items()}
+        if isinstance(value, list):
+            return [self._masked(child) for child in value]
+        return value

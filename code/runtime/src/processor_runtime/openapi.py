@@ -1,0 +1,93 @@
+"""The OpenAPI document of a processor, made from what it promises."""
+
+from typing import Any, Final
+
+from .errors import ERRORS
+from .schemas import load
+
+_ENVELOPE: Final = {"$ref": "#/components/schemas/Envelope"}
+_JSON: Final = "application/json"
+
+
+def document(contract: dict[str, Any]) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document for what `GET /contract` says.
+
+    The request is the contract's, with this processor's `inputs` in it.
+    """
+    request = {key: value for key, value in load("request").items() if not key.startswith("$")}
+    request["properties"] = {**request["properties"], "inputs": _without_schema(contract["inputs"])}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": contract["ref"], "version": contract["contract"]},
+        "paths": {
+            "/healthz": {"get": _health()},
+            "/contract": {"get": {"summary": "What this image promises", "responses": _ok({"type": "object"})}},
+            "/run": {"post": _run("Run to the end and answer one envelope", {_JSON: {"schema": _ENVELOPE}})},
+            "/run-stream": {
+                "post": _run("Run and stream, ending in `done`", {"text/event-stream": {"schema": {"type": "string"}}})
+            },
+            "/run/{execution_id}": {"delete": _cancel()},
+        },
+        "components": {
+            "schemas": {
+                "Request": request,
+                "Envelope": {key: value for key, value in load("envelope").items() if not key.startswith("$")},
+            },
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def _without_schema(inputs: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in inputs.items() if key != "$schema"}
+
+
+def _error(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {_JSON: {"schema": _ENVELOPE}}}
+
+
+def _ok(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"200": {"description": "OK", "content": {_JSON: {"schema": schema}}}, "401": _error("ERR_UNAUTHORIZED")}
+
+
+def _health() -> dict[str, Any]:
+    schema = {"type": "object", "required": ["ok"], "properties": {"ok": {"type": "boolean"}}}
+    content = {_JSON: {"schema": schema}}
+    return {
+        "summary": "Ready to accept a run",
+        "responses": {
+            "200": {"description": "ready", "content": content},
+            "503": {"description": "starting, failed or draining", "content": content},
+        },
+    }
+
+
+def _run(summary: str, success: dict[str, Any]) -> dict[str, Any]:
+    by_status: dict[int, list[str]] = {413: ["ERR_INPUTS"], 415: ["ERR_INPUTS"]}
+    for code, row in ERRORS.items():
+        if row.status is not None and row.status not in {404, 405}:
+            by_status.setdefault(row.status, []).append(str(code))
+    return {
+        "summary": summary,
+        "requestBody": {
+            "required": True,
+            "content": {_JSON: {"schema": {"$ref": "#/components/schemas/Request"}}},
+        },
+        "responses": {
+            "200": {"description": "success", "content": success},
+            **{str(status): _error(", ".join(codes)) for status, codes in sorted(by_status.items())},
+        },
+    }
+
+
+def _cancel() -> dict[str, Any]:
+    schema = {"type": "object", "required": ["execution_id", "state"]}
+    return {
+        "summary": "Ask for the end of a queued or running execution",
+        "parameters": [{"name": "execution_id", "in": "path", "required": True, "schema": {"type": "string"}}],
+        "responses": {
+            "202": {"description": "cancelling", "content": {_JSON: {"schema": schema}}},
+            "401": _error("ERR_UNAUTHORIZED"),
+            "404": _error("ERR_NOT_FOUND"),
+        },
+    }

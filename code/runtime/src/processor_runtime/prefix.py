@@ -1,0 +1,134 @@
+"""Where a run may write: the write prefix and the roots around it (CONTRACT §2, §4).
+
+Paths in requests and envelopes are *logical*. `Roots` says which directory of
+this machine stands for each, so that a laptop and a container answer alike.
+"""
+
+import os
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, Self
+
+from .errors import Detail, WritePrefixError
+
+ARTIFACTS: Final = "/artifacts"
+INPUTS: Final = "/artifacts/inputs"
+PLACEHOLDER: Final = "{execution_id}"
+MAX_BYTES: Final = 1024
+MAX_SEGMENT_BYTES: Final = 255
+
+# braces that are left after expansion, C0, DEL, C1 and the backslash
+_FORBIDDEN: Final = re.compile(r"[{}\x00-\x1f\x7f-\x9f\\\\]")
+_EMPTY_OR_DOTS: Final = re.compile(r"/(?:\.{0,2})/")
+
+
+def _refused(rule: str) -> WritePrefixError:
+    return WritePrefixError(Detail(path="/write_prefix", message=rule))
+
+
+def expand(text: str, execution_id: str) -> str:
+    """Return the prefix that *text* spells for this execution, with its trailing ``/``.
+
+    Args:
+        text: An absolute path; every ``{execution_id}`` is expanded.
+        execution_id: A valid execution id.
+
+    Raises:
+        WritePrefixError: relative, another brace, an empty, ``.`` or ``..``
+            segment, a control character or backslash, more than 1024 bytes, or
+            more than 255 in a segment. The detail names the rule.
+
+    Source: CONTRACT §2, row `write_prefix`.
+    """
+    path = text.replace(PLACEHOLDER, execution_id)
+    if not path.endswith("/"):
+        path += "/"
+    if not path.startswith("/"):
+        raise _refused("must be absolute")
+    if _FORBIDDEN.search(path):
+        raise _refused("must not hold other braces, control characters or backslashes")
+    if _EMPTY_OR_DOTS.search(path):
+        raise _refused("must not hold empty, . or .. segments")
+    try:
+        raw = path.encode()
+    except UnicodeEncodeError:
+        raise _refused("must be UTF-8") from None
+    if len(raw) > MAX_BYTES:
+        raise _refused("must be at most 1024 bytes when expanded")
+    if len(raw) > MAX_SEGMENT_BYTES and max(map(len, raw.split(b"/"))) > MAX_SEGMENT_BYTES:
+        raise _refused("must have at most 255 bytes a segment")
+    return path
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """The logical roots of this service and the directories that stand for them.
+
+    Attributes:
+        write: Logical roots that prefixes may lie below.
+        read: Logical roots that file references may lie below.
+        artifacts_dir: What `/artifacts` is on this machine.
+    """
+
+    write: tuple[str, ...]
+    read: tuple[str, ...]
+    artifacts_dir: str
+
+    @classmethod
+    def of(cls, write: str, read: str, artifacts_dir: str) -> Self:
+        """Return the roots that the settings spell: colon-separated absolute paths."""
+        return cls(tuple(_split(write)), tuple(_split(read)), artifacts_dir.rstrip("/") or "/")
+
+    def host(self, logical: str) -> str:
+        """Return the path on this machine of a logical path."""
+        if logical == ARTIFACTS or logical.startswith(ARTIFACTS + "/"):
+            return self.artifacts_dir + logical[len(ARTIFACTS) :]
+        return logical
+
+    def check_write(self, prefix: str) -> None:
+        """Refuse an expanded *prefix* that is not below a root, links resolved.
+
+        Raises:
+            WritePrefixError: the detail says which rule.
+        """
+        self.check_write_lexically(prefix)
+        resolved = os.path.realpath(self.host(prefix))
+        if not any(_below(resolved, _resolved(self.host(root))) for root in self.write):
+            raise _refused("leaves its root through a link")
+        if _within(resolved, _resolved(self.host(INPUTS))):
+            raise _refused("must not lie in /artifacts/inputs/")
+
+    def check_write_lexically(self, prefix: str) -> None:
+        """Refuse what the text alone shows to be wrong; costs no file system call."""
+        if prefix.startswith(INPUTS + "/"):
+            raise _refused("must not lie in /artifacts/inputs/")
+        if not any(_below(prefix.rstrip("/"), root) for root in self.write):
+            raise _refused("must lie below " + " or ".join(self.write))
+
+    def root_of(self, resolved: str) -> str:
+        """Return the resolved root on this machine that the *resolved* host path lies below."""
+        for root in self.write:
+            host = _resolved(self.host(root))
+            if _below(resolved, host):
+                return host
+        raise _refused("leaves its root through a link")
+
+
+def _split(text: str) -> list[str]:
+    return [part.rstrip("/") or "/" for part in text.split(":") if part]
+
+
+def _below(path: str, root: str) -> bool:
+    return path.startswith("/" if root == "/" else root + "/") and path.rstrip("/") != root
+
+
+def _within(path: str, root: str) -> bool:
+    return path == root or path.startswith(root + "/")
+
+
+@lru_cache(maxsize=32)
+def _resolved(root: str) -> str:
+    """Return a root with its links resolved; roots are settings, and do not move while a service runs."""
+    return str(Path(root).resolve())

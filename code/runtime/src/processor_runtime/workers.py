@@ -1,0 +1,173 @@
+"""Threads for blocking work, an event loop for async handlers, and one way back from both.
+
+The server's loop only serves: whatever may block (files, handlers, large
+bodies) runs here. Threads are daemons, because a handler that never ends must
+not keep the process alive after its grace.
+"""
+
+import asyncio
+import contextlib
+import queue
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import uvloop
+
+Job = Callable[[], None]
+
+SPARE_THREADS: Final = 16
+
+
+class Workers:
+    """Runs jobs in at most *limit* threads, started when all others are busy."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0
+
+    def submit(self, job: Job) -> None:
+        """Run *job* in one of the threads. It must not raise."""
+        with self._lock:
+            start = self._idle == 0 and self._threads < self._limit
+            if start:
+                self._threads += 1
+            elif self._idle:
+                self._idle -= 1
+        self._jobs.put(job)
+        if start:
+            threading.Thread(target=self._work, name=f"worker-{self._threads}", daemon=True).start()
+
+    def _work(self) -> None:
+        jobs = self._jobs
+        while True:
+            job = jobs.get()
+            try:
+                job()
+            except Exception:  # noqa: BLE001  # a job answers its caller itself; a thread must not be lost with it
+                _report(threading.current_thread())
+            del job  # an idle thread keeps no request alive
+            with self._lock:
+                self._idle += 1
+
+
+def _report(thread: threading.Thread) -> None:
+    kind, value, trace = sys.exc_info()
+    if kind is not None:
+        threading.excepthook(threading.ExceptHookArgs((kind, value, trace, thread)))
+
+
+class Handback:
+    """Calls functions on an event loop from other threads, many per wake-up.
+
+    `call_soon_threadsafe` writes to a pipe for each call; under load one write
+    serves all that finished meanwhile.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[Job] = deque()
+        self._woken = False
+
+    def __call__(self, job: Job) -> None:
+        """Run *job* soon, on the loop."""
+        self._waiting.append(job)
+        if not self._woken:
+            self._woken = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for an answer any more
+                self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        # first the flag: a job that arrives from here on wakes the loop again
+        self._woken = False
+        waiting = self._waiting
+        while waiting:
+            waiting.popleft()()
+
+
+class HandlerLoop:
+    """An event loop in a thread of its own, started at the first use."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._handback: Handback | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def submit(self, coroutine: Coroutine[Any, Any, None], started: Callable[[Callable[[], None]], None]) -> None:
+        """Run *coroutine*; *started* gets a function that cancels it from any thread."""
+        handback = self._running()
+
+        def begin() -> None:
+            task = asyncio.get_running_loop().create_task(coroutine)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            started(lambda: handback(_cancel(task)))
+
+        handback(begin)
+
+    def _running(self) -> Handback:
+        with self._lock:
+            if self._handback is None:
+                loop = uvloop.new_event_loop()
+                self._handback = Handback(loop)
+                threading.Thread(target=loop.run_forever, name="handlers", daemon=True).start()
+            return self._handback
+
+
+def _cancel(task: asyncio.Task[None]) -> Job:
+    def cancel() -> None:
+        task.cancel()
+
+    return cancel
+
+
+class Alarms:
+    """Rings at given times, from a thread of its own.
+
+    One entry per execution in flight, so looking for the next one is cheap,
+    and a finished run leaves nothing behind: a timer that stays armed for
+    `timeout_s` would hold every request of that time in memory.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._entries: dict[object, tuple[float, Job]] = {}
+        self._next = 0.0
+        self._started = False
+
+    def set(self, key: object, after_s: float, ring: Job) -> None:
+        """Call *ring* after *after_s* seconds, in place of what was set for *key*."""
+        at = time.monotonic() + after_s
+        with self._changed:
+            self._entries[key] = (at, ring)
+            if not self._started:
+                self._started = True
+                threading.Thread(target=self._watch, name="alarms", daemon=True).start()
+            elif at < self._next:
+                self._changed.notify()
+
+    def clear(self, key: object) -> None:
+        """Do not ring for *key*."""
+        with self._changed:
+            self._entries.pop(key, None)
+
+    def _watch(self) -> None:
+        while True:
+            for ring in self._due():
+                ring()
+
+    def _due(self) -> list[Job]:
+        with self._changed:
+            now = time.monotonic()
+            due = [key for key, (at, _) in self._entries.items() if at <= now]
+            if due:
+                return [self._entries.pop(key)[1] for key in due]
+            self._next = min((at for at, _ in self._entries.values()), default=now + 3600.0)
+            self._changed.wait(self._next - now)
+            return []

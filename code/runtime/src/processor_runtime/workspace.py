@@ -1,0 +1,390 @@
+"""The folder of one run: everything is written below one open directory, and appears whole (CONTRACT §4).
+
+Directories are opened one by one relative to their parent's descriptor and
+never through a link, so nobody can swap a link in while a run writes. A file
+gets a temporary name in its own directory and is renamed when it is complete.
+"""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Self
+
+import orjson
+
+from .declaration import Output
+from .errors import (
+    Detail,
+    OutputDuplicateError,
+    OutputPathError,
+    OutputUndeclaredError,
+    ProcessorError,
+    StorageError,
+)
+from .prefix import Roots
+
+RECEIPT: Final = "receipt.json"
+INDEX: Final = "outputs.json"
+TRACE: Final = "trace.ndjson"
+MAX_RECEIPT_BYTES: Final = 64 * 1024 * 1024
+
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_BAD_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EINVAL})
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EBADF, errno.EINVAL, errno.ENOSYS})
+
+
+Guard = Callable[[Callable[[], None]], None]
+Announce = Callable[[dict[str, Any]], None]
+Translate = Callable[[OSError], ProcessorError]
+Outputs = Sequence[tuple[Output, Callable[[str], object]]]
+
+
+class PrefixLockedError(Exception):
+    """Another process runs something under this prefix."""
+
+
+class Workspace:
+    """What one execution may write below its prefix.
+
+    Args:
+        prefix: The expanded logical write prefix, with its trailing ``/``.
+        roots: What stands for it on this machine.
+        outputs: What the registry declares, each with the test of its paths.
+        guard: Runs the step that makes a file visible, or refuses it because
+            the run has settled.
+        announce: Called with the row of each output that was just written.
+
+    Attributes:
+        rows: The outputs written so far, as the envelope shows them.
+        violation: The first broken promise about outputs, even if the handler
+            caught the exception.
+    """
+
+    def __init__(self, prefix: str, roots: Roots, outputs: Outputs, guard: Guard, announce: Announce) -> None:
+        self.prefix = prefix
+        self.rows: list[dict[str, Any]] = []
+        self.violation: ProcessorError | None = None
+        self._roots = roots
+        self._outputs = outputs
+        self._guard = guard
+        self._announce = announce
+        self._fd = -1
+        self._directories: dict[str, int] = {}
+        self._taken: set[str] = set()
+        self._temporary = 0
+
+    # --- the folder itself
+
+    @property
+    def opened(self) -> bool:
+        """Whether the folder is open and locked."""
+        return self._fd >= 0
+
+    def exists(self) -> bool:
+        """Whether there is anything at the prefix; opens and locks it if so.
+
+        Raises:
+            PrefixLockedError: another process holds it.
+            StorageError: it cannot be opened.
+        """
+        if self._fd >= 0:
+            return True
+        try:
+            self._fd = self._walk(make=False)
+        except FileNotFoundError:
+            return False
+        except OSError as exc:
+            raise StorageError(errno=exc.errno) from exc
+        self._lock()
+        return True
+
+    def make(self) -> None:
+        """Make the prefix's directories and lock it.
+
+        Raises:
+            PrefixLockedError: another process was faster.
+            StorageError: read-only, full, or not permitted.
+        """
+        if self._fd < 0:
+            try:
+                self._fd = self._walk(make=True)
+            except OSError as exc:
+                raise StorageError(errno=exc.errno) from exc
+            self._lock()
+
+    def close(self) -> None:
+        """Give up the lock and every descriptor."""
+        for fd in (*self._directories.values(), self._fd):
+            if fd >= 0:
+                os.close(fd)
+        self._directories.clear()
+        self._fd = -1
+
+    def _walk(self, *, make: bool) -> int:
+        resolved = os.path.realpath(self._roots.host(self.prefix))
+        root = self._roots.root_of(resolved)
+        fd = os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)
+        for name in resolved[len(root) :].strip("/").split("/"):
+            fd = _step(fd, name, make=make)
+        return fd
+
+    def _lock(self) -> None:
+        try:
+            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.close()
+            raise PrefixLockedError from None
+        except OSError as exc:
+            if exc.errno not in _NO_LOCKS:  # without locks one id in flight twice is the orchestrator's to prevent
+                self.close()
+                raise StorageError(errno=exc.errno) from exc
+
+    # --- what an earlier attempt left
+
+    def receipt(self) -> dict[str, Any] | None:
+        """Return the receipt at the prefix, or ``None`` where there is no readable one."""
+        try:
+            fd = os.open(RECEIPT, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
+        except OSError:
+            return None
+        with os.fdopen(fd, "rb") as file:
+            status = os.fstat(fd)
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_RECEIPT_BYTES:
+                return None
+            try:
+                document = orjson.loads(file.read())
+            except (OSError, orjson.JSONDecodeError):
+                return None
+        return document if isinstance(document, dict) else None
+
+    def holds(self, rows: Sequence[dict[str, Any]]) -> bool:
+        """Whether every output of *rows* is there with its size."""
+        return all(self._size(str(row.get("path"))) == row.get("size_bytes") for row in rows)
+
+    def _size(self, logical: str) -> int | None:
+        if not logical.startswith(self.prefix):
+            return None
+        try:
+            status = os.stat(logical[len(self.prefix) :], dir_fd=self._fd, follow_symlinks=False)
+        except (OSError, ValueError):
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    def forget(self) -> None:
+        """Remove the receipt and index of an earlier attempt, before the new one writes anything."""
+        for name in (RECEIPT, INDEX):
+            try:
+                os.unlink(name, dir_fd=self._fd)
+            except FileNotFoundError:
+                continue
+            except OSError as exc:
+                raise StorageError(errno=exc.errno) from exc
+
+    # --- what this run writes
+
+    def open_output(self, path: str, mime: str | None) -> "OutputFile":
+        """Return a file for one output; it appears under its name when it is committed.
+
+        Args:
+            path: Relative, under ``outputs/``, declared in the registry.
+            mime: Used where the registry declares none.
+
+        Raises:
+            OutputPathError: not under ``outputs/``, or through a link.
+            OutputDuplicateError: written before in this run.
+            OutputUndeclaredError: not in the registry.
+            StorageError: full, read-only or not permitted.
+        """
+        try:
+            declared = self._declared(path)
+            if path in self._taken:
+                raise OutputDuplicateError(Detail(path=path, message="written before"))
+            self._taken.add(path)
+            folder, _, name = path.rpartition("/")
+            file = OutputFile(self._directory(folder), name, self._temporary_name(), self._guard, self._failed)
+        except (OSError, ProcessorError) as exc:
+            raise self._failed(exc) from exc
+        row: dict[str, Any] = {"path": self.prefix + path, "mime": declared.mime or mime or "application/octet-stream"}
+
+        def written() -> None:
+            row.update(size_bytes=file.size_bytes, sha256=file.sha256)
+            self.rows.append(row)
+            self._announce(row)
+
+        file.written = written
+        return file
+
+    def _failed(self, exc: OSError | ProcessorError) -> ProcessorError:
+        error = exc if isinstance(exc, ProcessorError) else _translated(exc)
+        self.violation = self.violation or error
+        return error
+
+    def write_file(self, name: str, data: bytes) -> None:
+        """Write the file *name* at the top of the prefix: the index or the receipt.
+
+        Raises:
+            StorageError: full, read-only or not permitted.
+        """
+        try:
+            with OutputFile(self._fd, name, self._temporary_name(), _at_once, _as_storage) as file:
+                file.write(data)
+        except OSError as exc:
+            raise _as_storage(exc) from exc
+
+    def append_trace(self, lines: Sequence[bytes]) -> None:
+        """Append *lines* to ``logs/trace.ndjson``; best-effort, so it never fails."""
+        with contextlib.suppress(OSError):
+            fd = os.open(
+                TRACE,
+                os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
+                0o666,
+                dir_fd=self._directory("logs"),
+            )
+            try:
+                os.write(fd, b"".join(lines))
+            finally:
+                os.close(fd)
+
+    def _declared(self, path: str) -> Output:
+        segments = path.split("/")
+        if segments[0] != "outputs" or len(segments) == 1 or any(name in {"", ".", ".."} for name in segments):
+            raise OutputPathError(Detail(path=path[:256], message="must lie under outputs/"))
+        if "\0" in path or "\\" in path:
+            raise OutputPathError(Detail(path="outputs/", message="must not hold NUL or backslash"))
+        for output, matches in self._outputs:
+            if matches(path):
+                return output
+        raise OutputUndeclaredError(Detail(path=path[:256], message="not in registry.yaml"))
+
+    def _directory(self, folder: str) -> int:
+        """Return the descriptor of *folder* below the prefix, made if absent."""
+        known = self._directories.get(folder)
+        if known is not None:
+            return known
+        parent, _, name = folder.rpartition("/")
+        above = self._directory(parent) if parent else self._fd
+        fd = self._directories[folder] = _step(os.dup(above), name, make=True)
+        return fd
+
+    def _temporary_name(self) -> str:
+        self._temporary += 1
+        return f".{os.getpid()}-{self._temporary}.part"
+
+
+class OutputFile:
+    """One file being written: complete under its name, or not there at all.
+
+    As a context manager it commits on a clean exit and discards on an exception.
+    """
+
+    def __init__(self, directory: int, name: str, temporary: str, guard: Guard, failed: Translate) -> None:
+        self._directory, self._name, self._temporary = directory, name, temporary
+        self._guard = guard
+        self._failed = failed
+        self._digest = hashlib.sha256()
+        self.size_bytes = 0
+        self.written: Callable[[], None] = _nothing
+        try:
+            self._fd = os.open(temporary, _NEW_FILE, 0o666, dir_fd=directory)
+        except FileExistsError:  # left by a killed run that had our process id
+            os.unlink(temporary, dir_fd=directory)
+            self._fd = os.open(temporary, _NEW_FILE, 0o666, dir_fd=directory)
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of what was written, 64 hexadecimal digits."""
+        return self._digest.hexdigest()
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Write all of *data* and return its length in bytes.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        view = memoryview(data).cast("B")
+        self._digest.update(view)
+        self.size_bytes += len(view)
+        rest = view
+        try:
+            while rest:
+                rest = rest[os.write(self._fd, rest) :]
+        except OSError as exc:
+            raise self._failed(exc) from exc
+        return len(view)
+
+    def commit(self) -> None:
+        """Make the file appear under its name.
+
+        Raises:
+            OutputPathError: a directory has that name.
+            StorageError: the file system refuses.
+        """
+        os.close(self._fd)
+        try:
+            self._guard(self._rename)
+        except OSError as exc:
+            self._remove()
+            raise self._failed(exc) from exc
+        except BaseException:
+            self._remove()
+            raise
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        os.close(self._fd)
+        self._remove()
+
+    def _rename(self) -> None:
+        os.rename(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        self.written()
+
+    def _remove(self) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(self._temporary, dir_fd=self._directory)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.discard()
+
+
+def _nothing() -> None:
+    return
+
+
+def _at_once(step: Callable[[], None]) -> None:
+    step()
+
+
+def _step(parent: int, name: str, *, make: bool) -> int:
+    """Return the descriptor of directory *name* in *parent*, which is closed."""
+    try:
+        try:
+            return os.open(name, _DIRECTORY, dir_fd=parent)
+        except FileNotFoundError:
+            if not make:
+                raise
+            with contextlib.suppress(FileExistsError):  # another run makes the same parents
+                os.mkdir(name, dir_fd=parent)
+            return os.open(name, _DIRECTORY, dir_fd=parent)
+    finally:
+        os.close(parent)
+
+
+def _translated(exc: OSError) -> ProcessorError:
+    if exc.errno in _BAD_NAME:
+        return OutputPathError(Detail(path="outputs/", message="not a usable name, or through a link"))
+    return _as_storage(exc)
+
+
+def _as_storage(exc: OSError) -> StorageError:
+    return StorageError(errno=exc.errno)

@@ -1,0 +1,47 @@
+"""uv asks the package index that pip was told to ask."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from scripts.package_index import uv_environment
+
+
+@pytest.fixture
+def no_settings(tmp_path: Path) -> dict[str, str]:
+    """Return an environment in which pip finds no settings file."""
+    return {"PIP_CONFIG_FILE": "/dev/null", "HOME": str(tmp_path)}
+
+
+def test_without_settings_uv_is_left_alone(no_settings: dict[str, str]) -> None:
+    """The public index needs no word from us."""
+    assert uv_environment(no_settings) == {}
+
+
+def test_the_index_of_pips_environment_is_handed_on(no_settings: dict[str, str]) -> None:
+    """`PIP_INDEX_URL` and `PIP_CERT` reach uv under its own names."""
+    environ = no_settings | {"PIP_INDEX_URL": "https://index.example/simple", "PIP_CERT": "/etc/ca.pem"}
+
+    assert uv_environment(environ) == {
+        "UV_DEFAULT_INDEX": "https://index.example/simple",
+        "SSL_CERT_FILE": "/etc/ca.pem",
+    }
+
+
+def test_the_index_of_pips_settings_file_is_handed_on(no_settings: dict[str, str], tmp_path: Path) -> None:
+    """So is what a machine's pip.conf says."""
+    settings = tmp_path / "pip.conf"
+    settings.write_text("[global]\nindex-url = https://index.example/simple\n", encoding="utf-8")
+
+    added = uv_environment(no_settings | {"PIP_CONFIG_FILE": str(settings)})
+
+    assert added["UV_DEFAULT_INDEX"] == "https://index.example/simple"
+
+
+def test_uvs_own_settings_win(no_settings: dict[str, str]) -> None:
+    """Who configured uv meant it."""
+    environ = no_settings | {"PIP_INDEX_URL": "https://a.example", "UV_DEFAULT_INDEX": "https://b.example"}
+
+    assert uv_environment(environ) == {}
