@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 
+from processor_runtime.errors import ERRORS
+from processor_runtime.settings import VARIABLES
+
 ROOT = Path(__file__).resolve().parents[1]
 
 Generator = Callable[[], Mapping[str, str]]
@@ -27,7 +30,48 @@ def contract_schemas() -> dict[str, str]:
     return {f"docs/contract/{file.name}": file.read_text(encoding="utf-8") for file in files}
 
 
-GENERATORS: tuple[Generator, ...] = (contract_schemas,)
+def error_table() -> dict[str, str]:
+    """Return the page of every error code, from the one table."""
+    rows = [
+        f"| `{code}` | {row.status or 'adapters'} | {'yes' if row.retryable else 'no'} "
+        f"| {row.message} | {row.meaning} | {row.next_step} |"
+        for code, row in ERRORS.items()
+    ]
+    page = [
+        "# Error codes",
+        "",
+        "Generated from `processor_runtime.errors` by `make generate`. Clients switch on the code, which is never",
+        "renamed; its message is stable too. A code without a status is emitted by adapters and the orchestrator",
+        "only. `ERR_INPUTS` has a message per rule, and is also sent with 413 (too large) and 415 (media type).",
+        "",
+        "| code | status | retryable | message | what happened | what to do |",
+        "| --- | --- | --- | --- | --- | --- |",
+        *rows,
+    ]
+    return {"docs/contract/errors.md": "\n".join(page) + "\n"}
+
+
+def settings_table() -> dict[str, str]:
+    """Return the page of every variable that a processor's service reads."""
+    page = [
+        "# Settings of a processor's service",
+        "",
+        "Generated from `processor_runtime.settings` by `make generate`. All are variables of the environment, read",
+        "and checked once, at start. A malformed one stops the service with one `http.boot.error` line that names it;",
+        "`IMAGE_DIGEST` alone is reported by each run instead.",
+        "",
+        "| variable | default | meaning |",
+        "| --- | --- | --- |",
+        *(f"| `{v.name}` | {f'`{v.default}`' if v.default else 'unset'} | {v.meaning} |" for v in VARIABLES),
+    ]
+    return {"docs/contract/settings.md": "\n".join(page) + "\n"}
+
+
+GENERATORS: tuple[Generator, ...] = (
+    contract_schemas,
+    error_table,
+    settings_table,
+)
 
 
 def generate(generators: Iterable[Generator]) -> dict[str, str]:

@@ -7,7 +7,7 @@ file (`apps.core.registry`); here only what a service needs in order to start.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self
 
@@ -136,7 +136,6 @@ def _shortest(number: str | float) -> str:
     return f"{float(number):g}" if not isinstance(number, str) else number
 
 
-@lru_cache(maxsize=1)
 def _load_document(path: Path) -> dict[str, Any]:
     raw = path.read_bytes()
     if raw.lstrip().startswith(b"{"):

@@ -93,7 +93,7 @@ class Execution:
         self._readers = 1
         self._only_streams = caller.streams
         self._events = caller.events
-        self._trace: list[bytes] = []
+        self._trace: list[bytes] | None = []
         self._trace_bytes = 0
 
     # --- settle once
@@ -186,14 +186,17 @@ class Execution:
 
     def _mirror(self, record: dict[str, Any], line: bytes) -> None:
         self.emit("log", record)
+        if self._trace is None:
+            return
         self._trace.append(line)
         self._trace_bytes += len(line)
-        if self._trace_bytes > _MIRROR_BYTES and self.started is not None:
-            self.flush_trace()
+        if self._trace_bytes > _MIRROR_BYTES and not self._decided:
+            lines, self._trace, self._trace_bytes = self._trace, [], 0
+            self.workspace.append_trace(lines)
 
-    def flush_trace(self) -> None:
-        """Append the log lines so far to the mirror in the run's folder."""
-        lines, self._trace, self._trace_bytes = self._trace, [], 0
+    def close_trace(self) -> None:
+        """Append the log lines so far to the mirror in the run's folder; later ones are not mirrored."""
+        lines, self._trace = self._trace, None
         if lines:
             self.workspace.append_trace(lines)
 

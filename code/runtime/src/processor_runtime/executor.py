@@ -11,7 +11,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from . import logs
 from .declaration import Declaration
@@ -352,32 +353,30 @@ class Executor:
         if self._let_go(execution, to_handler=True):  # cancelled while it was made ready
             return
         execution.begin()
-        self._alarms.set(execution, execution.request.timeout_s, lambda: self._stop(execution, DeadlineError()))
+        # not in the alarms' own thread: deciding waits for a rename that is under way
+        stop = partial(self._stop, execution, DeadlineError())
+        self._alarms.set(execution, execution.request.timeout_s, lambda: self.workers.submit(stop))
         if self._processor.is_async:
-            self._handlers.submit(self._work_async(execution, run), execution.interruptible)
+            work: Any = self._processor.work(run)
+            self._handlers.submit(
+                work, started=execution.interruptible, ended=lambda exc: self._ended(execution, run, exc)
+            )
         else:
-            self._work(execution, run)
+            self._ended(execution, run, self._raised(run))
 
-    def _work(self, execution: Execution, run: Run) -> None:
-        error: ProcessorError | None = None
+    def _raised(self, run: Run) -> BaseException | None:
+        """Run a sync handler; return what it raises."""
         try:
             self._processor.work(run)
         except BaseException as exc:  # noqa: BLE001  # SystemExit in a handler ends the run, not the service
-            error = _translated(execution, exc)
-        self._ended(execution, run, error)
+            return exc
+        return None
 
-    async def _work_async(self, execution: Execution, run: Run) -> None:
-        error: ProcessorError | None = None
-        try:
-            await self._processor.work(run)  # type: ignore[misc]  # `is_async` says that it is awaitable
-        except BaseException as exc:  # noqa: BLE001  # as above, and our own cancellation
-            error = _translated(execution, exc)
-        self._ended(execution, run, error)
-
-    def _ended(self, execution: Execution, run: Run, error: ProcessorError | None) -> None:
+    def _ended(self, execution: Execution, run: Run, raised: BaseException | None) -> None:
         """The handler has ended: settle, unless something else came first."""
         execution.extra = run.extra
-        error = execution.workspace.violation or error or self._missing(execution)
+        error = _translated(execution, raised) if raised else self._missing(execution)
+        error = execution.workspace.violation or error
         if execution.decide(error):
             execution.handler_ended = True
             self._alarms.clear(execution)

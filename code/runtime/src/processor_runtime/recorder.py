@@ -64,7 +64,7 @@ class Recorder:
         outcome = {"status": "error", "code": str(error.code)} if error else {"status": "success"}
         level = "warning" if error else "info"
         execution.log.event("http.run.settle", level=level, duration_ms=execution.duration_ms, **outcome)
-        execution.flush_trace()
+        execution.close_trace()
         if error is None:
             return Answer(200, body)
         return Answer(error.http_status, body, retry_after_s=_retry_after(error))

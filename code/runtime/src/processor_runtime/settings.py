@@ -16,6 +16,30 @@ _COUNT: Final = re.compile(r"[0-9]{1,12}")
 _SECONDS: Final = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 
 
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One variable of the environment, as the settings page shows it."""
+
+    name: str
+    default: str
+    meaning: str
+
+
+VARIABLES: Final = (
+    Variable("IMAGE_DIGEST", "", "`sha256:…` or `…@sha256:…`: which image this is. Adapters set it; runs need it."),
+    Variable("IMAGE_PINNED", "0", "`1` where an adapter started the image by digest; told as `meta.pinned`."),
+    Variable("CI", "", "Anything but empty, `0`, `false`, `no`, `off`: `real` is refused with `ERR_CI_SAFETY`."),
+    Variable("PROCESSOR_MODE", "", "`mock` or `real`: the only mode served. Unset: both."),
+    Variable("PROCESSOR_TOKEN", "", "What clients must send as `Authorization: Bearer …`. Unset: no check."),
+    Variable("PROCESSOR_ARTIFACTS_DIR", "/artifacts", "The directory that stands for `/artifacts` on this machine."),
+    Variable("PROCESSOR_WRITE_ROOTS", "/artifacts:/tmp", "Where write prefixes may lie, separated by colons."),
+    Variable("PROCESSOR_READ_ROOTS", "/artifacts/inputs", "Where file references may lie, separated by colons."),
+    Variable("PROCESSOR_MAX_BODY_BYTES", "16777216", "Largest request body, in bytes."),
+    Variable("PROCESSOR_QUEUE", "16", "Waiting places beyond the slots (`runtime.concurrency`)."),
+    Variable("PROCESSOR_GRACE_S", "8", "Seconds that runs in flight have after SIGTERM."),
+)
+
+
 class SettingsError(ValueError):
     """A variable of the environment has a malformed value."""
 
@@ -77,13 +101,13 @@ class Settings:
             pinned=_flag(environ, "IMAGE_PINNED"),
             ci=ci_is_set(environ),
             token=_token(environ),
-            max_body_bytes=_count(environ, "PROCESSOR_MAX_BODY_BYTES", 16 * 1024 * 1024, least=1),
-            queue=_count(environ, "PROCESSOR_QUEUE", 16, least=0),
-            grace_s=_seconds(environ, "PROCESSOR_GRACE_S", 8.0),
+            max_body_bytes=_count(environ, "PROCESSOR_MAX_BODY_BYTES", least=1),
+            queue=_count(environ, "PROCESSOR_QUEUE", least=0),
+            grace_s=_seconds(environ, "PROCESSOR_GRACE_S"),
             roots=Roots.of(
-                _paths(environ, "PROCESSOR_WRITE_ROOTS", "/artifacts:/tmp"),  # the contract's default
-                _paths(environ, "PROCESSOR_READ_ROOTS", "/artifacts/inputs"),
-                _paths(environ, "PROCESSOR_ARTIFACTS_DIR", "/artifacts", several=False),
+                _paths(environ, "PROCESSOR_WRITE_ROOTS"),
+                _paths(environ, "PROCESSOR_READ_ROOTS"),
+                _paths(environ, "PROCESSOR_ARTIFACTS_DIR", several=False),
             ),
         )
 
@@ -119,28 +143,27 @@ def _token(environ: Mapping[str, str]) -> str:
     return token
 
 
-def _count(environ: Mapping[str, str], name: str, default: int, *, least: int) -> int:
-    text = environ.get(name, "")
-    if not text:
-        return default
+def _count(environ: Mapping[str, str], name: str, *, least: int) -> int:
+    text = _text(environ, name)
     if not _COUNT.fullmatch(text) or int(text) < least:
         raise SettingsError(name, f"must be a whole number of at least {least}")
     return int(text)
 
 
-def _seconds(environ: Mapping[str, str], name: str, default: float) -> float:
-    text = environ.get(name, "")
-    if not text:
-        return default
+def _seconds(environ: Mapping[str, str], name: str) -> float:
+    text = _text(environ, name)
     if not _SECONDS.fullmatch(text):
         raise SettingsError(name, "must be a number of seconds, such as 8 or 2.5")
     return float(text)
 
 
-def _paths(environ: Mapping[str, str], name: str, default: str, *, several: bool = True) -> str:
-    text = environ.get(name, "") or default
-    parts = text.split(":") if several else [text]
-    for part in parts:
+def _paths(environ: Mapping[str, str], name: str, *, several: bool = True) -> str:
+    text = _text(environ, name)
+    for part in text.split(":") if several else [text]:
         if not part.startswith("/") or "/../" in part + "/" or "\0" in part:
             raise SettingsError(name, "must be absolute paths" if several else "must be an absolute path")
     return text
+
+
+def _text(environ: Mapping[str, str], name: str) -> str:
+    return environ.get(name) or next(variable.default for variable in VARIABLES if variable.name == name)

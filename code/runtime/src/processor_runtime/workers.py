@@ -97,16 +97,30 @@ class HandlerLoop:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._handback: Handback | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[BaseException | None]] = set()
 
-    def submit(self, coroutine: Coroutine[Any, Any, None], started: Callable[[Callable[[], None]], None]) -> None:
-        """Run *coroutine*; *started* gets a function that cancels it from any thread."""
+    def submit(
+        self,
+        coroutine: Coroutine[Any, Any, None],
+        *,
+        started: Callable[[Callable[[], None]], None],
+        ended: Callable[[BaseException | None], None],
+    ) -> None:
+        """Run *coroutine*.
+
+        Args:
+            coroutine: What to run; it may raise anything.
+            started: Gets a function that cancels it, from any thread.
+            ended: Called on the loop when it has ended, with what it raised,
+                even if it was cancelled before its first step.
+        """
         handback = self._running()
 
         def begin() -> None:
-            task = asyncio.get_running_loop().create_task(coroutine)
+            task = asyncio.get_running_loop().create_task(_caught(coroutine))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(lambda task: ended(asyncio.CancelledError() if task.cancelled() else task.result()))
             started(lambda: handback(_cancel(task)))
 
         handback(begin)
@@ -120,7 +134,16 @@ class HandlerLoop:
             return self._handback
 
 
-def _cancel(task: asyncio.Task[None]) -> Job:
+async def _caught(coroutine: Coroutine[Any, Any, None]) -> BaseException | None:
+    """Return what *coroutine* raises; a SystemExit that left its task would end the whole loop."""
+    try:
+        await coroutine
+    except BaseException as exc:  # noqa: BLE001  # see above
+        return exc
+    return None
+
+
+def _cancel(task: asyncio.Task[BaseException | None]) -> Job:
     def cancel() -> None:
         task.cancel()
 
