@@ -103,7 +103,7 @@ class Processor:
         assert self._process.stderr is not None
         with self._process.stderr as lines:
             for line in lines:
-                self.stderr.append(line)  # noqa: PERF402 - one by one, because others look while it grows
+                self.stderr.append(line)
 
 
 @contextmanager
@@ -312,6 +312,15 @@ def test_a_provider_that_hangs_is_left_before_the_deadline(chat: Processor, prov
 
     assert (error["code"], error["retryable"]) == ("ERR_PROVIDER", True)
     provider.wait_for_clients_gone(1)
+
+
+def test_an_answer_without_end_is_left(chat: Processor, provider: OpenAIServer) -> None:
+    """Memory is finite; no model's longest answer is near the limit."""
+    provider.play(reply_answer("x" * 4_000_001))
+
+    error = chat.run()["error"]
+
+    assert (error["code"], error["retryable"]) == ("ERR_PROVIDER", False)
 
 
 def test_a_failed_run_leaves_no_answer_behind(chat: Processor, provider: OpenAIServer) -> None:

@@ -235,7 +235,7 @@ class OpenAIServer:
         self._wait(lambda: len(self.requests) >= count, f"{count} requests", timeout_s)
 
     def wait_for_clients_gone(self, count: int, *, timeout_s: float = 20) -> None:
-        """Return once *count* clients have left a reply that hangs; fails after *timeout_s*."""
+        """Return once *count* clients have left before their reply was whole; fails after *timeout_s*."""
         self._wait(lambda: self._gone >= count, f"{count} clients to go", timeout_s)
 
     def __enter__(self) -> Self:
@@ -262,7 +262,7 @@ class OpenAIServer:
         return due if isinstance(due, Reply) else due(request)
 
     def client_gone(self) -> None:
-        """Count one client that left a reply that hung."""
+        """Count one client that left before its reply was whole."""
         with self._changed:
             self._gone += 1
             self._changed.notify_all()
@@ -310,11 +310,16 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))))
         headers = {name.lower(): value for name, value in self.headers.items()}
         reply = owner.answer(Request(self.path, headers, body))
-        if reply.status:
-            self._send(reply)
-        if reply.ending is Ending.HANG:
-            _wait_until_gone(self.rfile.read1)
+        try:
+            if reply.status:
+                self._send(reply)
+            if reply.ending is Ending.HANG:
+                _wait_until_gone(self.rfile.read1)
+                owner.client_gone()
+        except OSError:  # gone while it was still being answered
+            self.close_connection = True
             owner.client_gone()
+            return
         if reply.ending is not Ending.END:
             self.close_connection = True
         if reply.ending is Ending.DROP:
@@ -342,9 +347,8 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _wait_until_gone(read: Callable[[int], bytes]) -> None:
-    with suppress(OSError):  # a reset is gone as well
-        while read(65536):
-            pass
+    while read(65536):
+        pass
 
 
 def _break(connection: socket.socket) -> None:

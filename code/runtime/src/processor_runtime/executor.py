@@ -37,7 +37,7 @@ from .logs import Logger
 from .recorder import Recorder, stored_success
 from .request import RunRequest
 from .run import Run
-from .settings import Settings
+from .settings import MODES, Settings
 from .setup import SetUpState, SetUpTask
 from .workers import SPARE_THREADS, Alarms, HandlerLoop, Workers
 from .workspace import PrefixLockedError, Workspace
@@ -79,9 +79,12 @@ class Executor:
         self._concurrency = declaration.runtime.concurrency
         self._outputs = [(output, output.pattern().fullmatch) for output in declaration.outputs]
         self._log: Logger = logs.get_logger(str(declaration.ref))
-        self._setup = SetUpTask(processor.setup, secrets, self._log, self._dispatch)
+        # a loop per mode: a mock run must not wait for a set-up that blocks the loop it runs on
+        self._handlers = {mode: HandlerLoop() for mode in MODES}
+        self._setup = SetUpTask(
+            processor.setup, secrets, log=self._log, handlers=self._handlers["real"], finished=self._dispatch
+        )
         self._alarms = Alarms()
-        self._handlers = HandlerLoop()
         self._lock = threading.Lock()
         self._by_id: dict[str, Execution] = {}
         self._by_prefix: dict[str, Execution] = {}
@@ -358,7 +361,7 @@ class Executor:
         self._alarms.set(execution, execution.request.timeout_s, lambda: self.workers.submit(stop))
         if self._processor.is_async:
             work: Any = self._processor.work(run)
-            self._handlers.submit(
+            self._handlers[run.mode].submit(
                 work, started=execution.interruptible, ended=lambda exc: self._ended(execution, run, exc)
             )
         else:

@@ -62,7 +62,7 @@ class Run:
         self.params: dict[str, Any] = request.params
         self.context = request.context
         self.secrets = secrets if request.mode == "real" else NO_SECRETS
-        self.resource = resource if request.mode == "real" else None
+        self.resource: Any = resource if request.mode == "real" else None
         self.timeout_s = request.timeout_s
         self.trace_id = request.trace_id
         self.extra: dict[str, Any] = {}

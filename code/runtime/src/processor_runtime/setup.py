@@ -1,6 +1,5 @@
 """Set-up: the author's slow start, run once and only for `real` (CONTRACT §1)."""
 
-import asyncio
 import inspect
 import threading
 from collections.abc import Callable, Mapping
@@ -8,7 +7,8 @@ from enum import StrEnum
 from typing import Any
 
 from .handler import SetUp
-from .logs import Logger
+from .logs import Logger, formatted
+from .workers import HandlerLoop
 
 
 class SetUpState(StrEnum):
@@ -27,15 +27,23 @@ class SetUpTask:
         function: The author's set-up, or ``None`` for nothing to do.
         secrets: What it gets.
         log: Where its failure is told.
+        handlers: Where an async set-up runs.
         finished: Called, from that thread, when it ended either way.
     """
 
     def __init__(
-        self, function: SetUp | None, secrets: Mapping[str, str], log: Logger, finished: Callable[[], None]
+        self,
+        function: SetUp | None,
+        secrets: Mapping[str, str],
+        *,
+        log: Logger,
+        handlers: HandlerLoop,
+        finished: Callable[[], None],
     ) -> None:
         self._function = function
         self._secrets = secrets
         self._log = log
+        self._handlers = handlers
         self._finished = finished
         self._lock = threading.Lock()
         self.state = SetUpState.IDLE if function else SetUpState.READY
@@ -54,16 +62,13 @@ class SetUpTask:
         try:
             resource = self._function(self._secrets)
             if inspect.isawaitable(resource):
-                resource = asyncio.run(_awaited(resource))
+                # on the loop that real handlers run on: a client may be bound to the loop that made it
+                resource = self._handlers.wait_for(resource)
         except BaseException as exc:  # noqa: BLE001  # an author's SystemExit is a failed set-up too
-            self._log.event("setup.error", level="error", exception=f"{type(exc).__name__}: {exc}")
+            self._log.event("setup.error", level="error", exception=formatted(exc))
             self.state = SetUpState.FAILED
         else:
             self.resource = resource
             self._log.event("setup.ok")
             self.state = SetUpState.READY
         self._finished()
-
-
-async def _awaited(resource: Any) -> Any:  # the author's type
-    return await resource

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import uvloop
@@ -96,6 +96,7 @@ class HandlerLoop:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop
         self._handback: Handback | None = None
         self._tasks: set[asyncio.Task[BaseException | None]] = set()
 
@@ -125,12 +126,21 @@ class HandlerLoop:
 
         handback(begin)
 
+    def wait_for(self, awaitable: Awaitable[Any]) -> Any:
+        """Run *awaitable* and return what it returns; called from another thread, which waits."""
+
+        async def awaited() -> Any:
+            return await awaitable
+
+        self._running()
+        return asyncio.run_coroutine_threadsafe(awaited(), self._loop).result()
+
     def _running(self) -> Handback:
         with self._lock:
             if self._handback is None:
-                loop = uvloop.new_event_loop()
-                self._handback = Handback(loop)
-                threading.Thread(target=loop.run_forever, name="handlers", daemon=True).start()
+                self._loop = uvloop.new_event_loop()
+                self._handback = Handback(self._loop)
+                threading.Thread(target=self._loop.run_forever, name="handlers", daemon=True).start()
             return self._handback
 
 

@@ -128,6 +128,8 @@ class Workspace:
     def _walk(self, *, make: bool) -> int:
         resolved = os.path.realpath(self._roots.host(self.prefix))
         root = self._roots.root_of(resolved)
+        if make:
+            os.makedirs(root, exist_ok=True)  # noqa: PTH103  # the root is a setting, and may be new
         fd = os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)
         for name in resolved[len(root) :].strip("/").split("/"):
             fd = _step(fd, name, make=make)

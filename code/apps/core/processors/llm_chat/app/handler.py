@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from processor_runtime import Run, processor
 
@@ -98,12 +98,12 @@ async def ask(run: Run, question: utils.Question) -> utils.Answer:
 async def _read(run: Run, question: utils.Question, budget_s: float) -> utils.Answer:
     from openai import Timeout  # noqa: PLC0415  # as in `connect`
 
-    client: AsyncOpenAI = run.resource
+    client = cast("AsyncOpenAI", run.resource)
     timeout = Timeout(min(utils.SILENCE_S, budget_s), connect=min(utils.CONNECT_S, budget_s))
     stream = await client.chat.completions.create(
         **question.request(str(client.base_url)), stream=True, timeout=timeout
     )
-    async with stream:
+    try:
         if "text/event-stream" not in stream.response.headers.get("content-type", ""):
             # a portal's page, or a server that knows no streams: the SDK would read an empty answer
             raise utils.blame(utils.VERDICTS["APIResponseValidationError"], error="not an event stream")
@@ -119,4 +119,8 @@ async def _read(run: Run, question: utils.Question, budget_s: float) -> utils.An
         if text := joiner.end():
             run.token(text)
             parts.append(text)
+    finally:
+        # shielded: `token` may end a run that is being cancelled, and a cancellation that arrives while the
+        # connection is being closed would leave it open, with a provider that goes on and is paid
+        await asyncio.shield(stream.close())
     return replace(answer, text="".join(parts))

@@ -1,0 +1,1 @@
+"""What tests stand on: servers and processors of our own, shared by all layers."""
