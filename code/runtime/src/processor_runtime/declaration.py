@@ -7,6 +7,7 @@ file (`apps.core.registry`); here only what a service needs in order to start.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Self
@@ -132,8 +133,8 @@ class Declaration:
 
 
 def _shortest(number: str | float) -> str:
-    """Return the shortest decimal of *number*: ``2.0`` and ``"2"`` are both ``2``."""
-    return f"{float(number):g}" if not isinstance(number, str) else number
+    """Return the shortest decimal of *number*, without an exponent: ``2.0`` and ``2`` are both ``2``."""
+    return number if isinstance(number, str) else f"{Decimal(repr(number)).normalize():f}"
 
 
 def _load_document(path: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from . import logs
 from .declaration import Declaration
@@ -45,6 +45,7 @@ from .workspace import PrefixLockedError, Workspace
 _PARKED_S: Final = 0.05
 
 Hook = Callable[[], None]
+Place = Literal["slot", "queue", "none"]
 
 
 class Executor:
@@ -198,7 +199,7 @@ class Executor:
                 execution.log.event("http.run.replay")
                 self._leave(execution, stored)
                 return
-            placed = self._place(execution)
+            place = self._place(execution)
         except PrefixLockedError:
             self._park(execution)
         except ProcessorError as exc:
@@ -210,9 +211,9 @@ class Executor:
                 execution.admitted = True
             for caller in execution.callers():
                 self._accept(execution, caller)
-            if placed:
+            if place == "slot":
                 self._start(execution)
-            else:
+            elif place == "none":
                 self._let_go(execution)
 
     def _look(self, execution: Execution) -> Answer | None:
@@ -236,8 +237,11 @@ class Executor:
             raise ExecutionConflictError
         return stored_success(receipt, workspace)
 
-    def _place(self, execution: Execution) -> bool:
-        """Return whether *execution* got a slot; else it waits.
+    def _place(self, execution: Execution) -> Place:
+        """Give *execution* a slot or a waiting place; none if its outcome was decided meanwhile.
+
+        From the moment it waits this thread holds it no more: another one may
+        start it at once.
 
         Raises:
             SetupFailedError: it needs a set-up that failed.
@@ -246,15 +250,18 @@ class Executor:
         if execution.request.mode == "real" and self._setup.begin() is SetUpState.FAILED:
             raise SetupFailedError
         with self._lock:
+            if execution.stopped:
+                return "none"
             if self._may_start(execution):
                 self._take_slot(execution)
-                return True
+                return "slot"
             if len(self._waiting) >= self._settings.queue:
                 raise BusyError
             self._waiting.append(execution)
-        left_s = execution.arrived + execution.request.timeout_s - time.monotonic()
-        self._alarms.set(execution, left_s, lambda: self._waited_too_long(execution))
-        return False
+            execution.held = False
+            left_s = execution.arrived + execution.request.timeout_s - time.monotonic()
+            self._alarms.set(execution, left_s, lambda: self._waited_too_long(execution))
+            return "queue"
 
     def _may_start(self, execution: Execution) -> bool:
         ready = execution.request.mode == "mock" or self._setup.state is SetUpState.READY
@@ -297,21 +304,22 @@ class Executor:
             if execution not in self._waiting:
                 return
             self._waiting.remove(execution)
+            execution.held = True
         self._refuse(execution, BusyError())
 
     def _dispatch(self) -> None:
         """Start as many waiting executions as there are slots; fail those whose set-up failed."""
-        while True:
+        while self._waiting:
             with self._lock:
                 execution = next(filter(self._leaves_queue, self._waiting), None)
                 if execution is None:
                     return
                 self._waiting.remove(execution)
+                self._alarms.clear(execution)
                 starts = self._may_start(execution)
                 if starts:
                     self._take_slot(execution)
                     execution.held = True
-            self._alarms.clear(execution)
             if starts:
                 self._start_soon(execution)
             else:
@@ -390,7 +398,10 @@ class Executor:
             execution.handler_ended = True
             retire = execution.answered
         if retire:
-            self._retire(execution)
+            execution.close()
+            with self._lock:
+                self._forget(execution)
+            self._dispatch()
 
     def _missing(self, execution: Execution) -> ProcessorError | None:
         written = {row["path"] for row in execution.workspace.rows}
@@ -439,12 +450,17 @@ class Executor:
 
     def _leave(self, execution: Execution, answer: Answer) -> None:
         """Give every caller *answer*; before that, whatever a next request needs is free again."""
+        if execution.handler_ended:
+            execution.close()  # before it is forgotten: its folder's lock must not meet the next request
         with self._lock:
             execution.answered = True
             callers = execution.callers()
             retire = execution.handler_ended
+            if retire:
+                self._forget(execution)
         if retire:
-            self._retire(execution)
+            execution.close()
+            self._dispatch()
         first, *joined = callers
         first.reply(answer)
         for caller in joined:
@@ -452,15 +468,15 @@ class Executor:
         if self.draining:
             self._check_drained()
 
-    def _retire(self, execution: Execution) -> None:
-        """Forget *execution*: it is answered, and its handler has ended."""
-        execution.close()
-        with self._lock:
-            self._by_id.pop(execution.request.execution_id, None)
-            self._by_prefix.pop(execution.request.prefix, None)
-            if execution.overdue:
-                self._overdue -= 1
-        self._give_slot_back(execution)
+    def _forget(self, execution: Execution) -> None:
+        """Drop *execution*, which is answered and whose handler has ended; the lock is held."""
+        del self._by_id[execution.request.execution_id]
+        del self._by_prefix[execution.request.prefix]
+        if execution.overdue:
+            self._overdue -= 1
+        if execution.holds_slot:
+            execution.holds_slot = False
+            self._slots_taken -= 1
 
     def _give_slot_back(self, execution: Execution) -> None:
         with self._lock:
@@ -468,9 +484,7 @@ class Executor:
                 return
             execution.holds_slot = False
             self._slots_taken -= 1
-            waiting = bool(self._waiting)
-        if waiting:
-            self._dispatch()
+        self._dispatch()
 
 
 def _translated(execution: Execution, exc: BaseException) -> ProcessorError | None:

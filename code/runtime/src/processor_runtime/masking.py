@@ -7,6 +7,8 @@ import orjson
 
 MASK: Final = "***"
 SHORTEST: Final = 8
+_LEVELS: Final = 64
+_LARGE: Final = 2**63
 _KEPT_KEYS: Final = frozenset({"path", "sha256", "execution_id"})
 
 
@@ -19,16 +21,20 @@ class Mask:
 
     def __init__(self, values: Iterable[str] = ()) -> None:
         # the longest first, so that a secret that holds another one leaves no rest of it
-        self._values = sorted({value for value in values if len(value) >= SHORTEST}, key=len, reverse=True)
+        self._values = sorted({value for value in values if _maskable(value)}, key=len, reverse=True)
         self._needles = [orjson.dumps(value)[1:-1] for value in self._values]
 
     def dumps(self, document: dict[str, Any]) -> bytes:
         """Return *document* as JSON without any secret in its string values.
 
         Keys, and the values under `path`, `sha256` and `execution_id`, stay.
-        What JSON cannot hold is written as its `str`.
+        What JSON cannot hold is written as its `str`: neither a log line nor an
+        answer may fail by what a handler put into it.
         """
-        raw = orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS)
+        try:
+            raw = orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS)
+        except TypeError:
+            raw = orjson.dumps(_plain(document, 1))
         for needle in self._needles:
             if needle in raw:
                 return orjson.dumps(self._masked(orjson.loads(raw)))
@@ -48,3 +54,27 @@ class Mask:
         if isinstance(value, list):
             return [self._masked(child) for child in value]
         return value
+
+
+def _maskable(value: str) -> bool:
+    # bytes of the environment that are no UTF-8 can stand in no JSON text
+    return len(value) >= SHORTEST and value.encode(errors="replace").decode() == value
+
+
+def _plain(value: Any, level: int) -> Any:
+    """Return *value* as JSON can hold it: other keys, numbers and objects as text, at most 64 levels."""
+    if level > _LEVELS:
+        return "…"
+    if isinstance(value, dict):
+        return {_text(key): _plain(child, level + 1) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(child, level + 1) for child in value]
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int) and abs(value) < _LARGE:
+        return value
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    return str(value).encode(errors="replace").decode()

@@ -8,7 +8,6 @@ not keep the process alive after its grace.
 import asyncio
 import contextlib
 import queue
-import sys
 import threading
 import time
 from collections import deque
@@ -48,19 +47,18 @@ class Workers:
         jobs = self._jobs
         while True:
             job = jobs.get()
-            try:
-                job()
-            except Exception:  # noqa: BLE001  # a job answers its caller itself; a thread must not be lost with it
-                _report(threading.current_thread())
+            _guarded(job)
             del job  # an idle thread keeps no request alive
             with self._lock:
                 self._idle += 1
 
 
-def _report(thread: threading.Thread) -> None:
-    kind, value, trace = sys.exc_info()
-    if kind is not None:
-        threading.excepthook(threading.ExceptHookArgs((kind, value, trace, thread)))
+def _guarded(job: Job) -> None:
+    """Run *job*; report what it raises, because the thread must not be lost with it."""
+    try:
+        job()
+    except Exception as exc:  # noqa: BLE001  # see above
+        threading.excepthook(threading.ExceptHookArgs((type(exc), exc, exc.__traceback__, threading.current_thread())))
 
 
 class Handback:
@@ -117,11 +115,15 @@ class HandlerLoop:
         """
         handback = self._running()
 
+        def finished(task: asyncio.Task[BaseException | None]) -> None:
+            coroutine.close()  # cancelled before its first step, it would warn that nobody awaited it
+            ended(asyncio.CancelledError() if task.cancelled() else task.result())
+
         def begin() -> None:
             task = asyncio.get_running_loop().create_task(_caught(coroutine))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            task.add_done_callback(lambda task: ended(asyncio.CancelledError() if task.cancelled() else task.result()))
+            task.add_done_callback(finished)
             started(lambda: handback(_cancel(task)))
 
         handback(begin)
@@ -193,14 +195,14 @@ class Alarms:
     def _watch(self) -> None:
         while True:
             for ring in self._due():
-                ring()
+                _guarded(ring)
 
     def _due(self) -> list[Job]:
         with self._changed:
             now = time.monotonic()
-            due = [key for key, (at, _) in self._entries.items() if at <= now]
+            due = sorted((at, number, key) for number, (key, (at, _)) in enumerate(self._entries.items()) if at <= now)
             if due:
-                return [self._entries.pop(key)[1] for key in due]
+                return [self._entries.pop(key)[1] for _, _, key in due]
             self._next = min((at for at, _ in self._entries.values()), default=now + 3600.0)
             self._changed.wait(self._next - now)
             return []

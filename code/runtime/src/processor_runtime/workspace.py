@@ -154,19 +154,23 @@ class Workspace:
             fd = os.open(RECEIPT, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
         except OSError:
             return None
-        with os.fdopen(fd, "rb") as file:
+        try:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_RECEIPT_BYTES:
                 return None
-            try:
-                document = orjson.loads(file.read())
-            except (OSError, orjson.JSONDecodeError):
-                return None
+            document = orjson.loads(os.read(fd, status.st_size))
+        except (OSError, orjson.JSONDecodeError):
+            return None
+        finally:
+            os.close(fd)
         return document if isinstance(document, dict) else None
 
-    def holds(self, rows: Sequence[dict[str, Any]]) -> bool:
-        """Whether every output of *rows* is there with its size."""
-        return all(self._size(str(row.get("path"))) == row.get("size_bytes") for row in rows)
+    def holds(self, rows: Sequence[object]) -> bool:
+        """Whether every row of *rows* names an output that is there with its size."""
+        return all(isinstance(row, dict) and self._holds(row.get("path"), row.get("size_bytes")) for row in rows)
+
+    def _holds(self, logical: object, size_bytes: object) -> bool:
+        return type(size_bytes) is int and isinstance(logical, str) and self._size(logical) == size_bytes
 
     def _size(self, logical: str) -> int | None:
         if not logical.startswith(self.prefix):
@@ -307,7 +311,11 @@ class OutputFile:
 
         Raises:
             StorageError: the disk is full.
+            ValueError: it was committed or discarded before.
         """
+        if self._fd < 0:
+            raise ValueError("this output has ended")
+        self._guard(_nothing)  # a handler that goes on after its run has settled fills no disk
         view = memoryview(data).cast("B")
         self._digest.update(view)
         self.size_bytes += len(view)
@@ -320,14 +328,16 @@ class OutputFile:
         return len(view)
 
     def commit(self) -> None:
-        """Make the file appear under its name.
+        """Make the file appear under its name; does nothing the second time.
 
         Raises:
             OutputPathError: a directory has that name.
             StorageError: the file system refuses.
         """
-        os.close(self._fd)
+        if self._fd < 0:
+            return
         try:
+            self._close()
             self._guard(self._rename)
         except OSError as exc:
             self._remove()
@@ -337,9 +347,17 @@ class OutputFile:
             raise
 
     def discard(self) -> None:
-        """Remove what was written."""
-        os.close(self._fd)
+        """Remove what was written, unless it was committed."""
+        if self._fd < 0:
+            return
+        with contextlib.suppress(OSError):
+            self._close()
         self._remove()
+
+    def _close(self) -> None:
+        # first forgotten: the number may be somebody else's file by the time of a second call
+        fd, self._fd = self._fd, -1
+        os.close(fd)
 
     def _rename(self) -> None:
         os.rename(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
