@@ -50,12 +50,14 @@ def test_yaml_types_are_those_of_json(write: Write) -> None:
 
 
 def test_json_is_a_registry_file_too(write: Write) -> None:
-    """An image carries the file as JSON."""
-    document, problems = load_document(write('{\n  "ref": "a/b@1",\n  "outputs": []\n}\n'))
+    """An image carries the file as JSON, which may escape a character in two halves."""
+    document, problems = load_document(
+        write('{\n  "ref": "a/b@1",\n  "outputs": [],\n  "\\ud83d\\ude00": "\\ud83d\\ude00"}\n')
+    )
 
     assert problems == []
     assert document is not None
-    assert (document.value, document.lines["/outputs"]) == ({"ref": "a/b@1", "outputs": []}, 3)
+    assert (document.value, document.lines["/outputs"]) == ({"ref": "a/b@1", "outputs": [], "😀": "😀"}, 3)
 
 
 UNPARSABLE = [

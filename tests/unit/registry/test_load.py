@@ -131,6 +131,16 @@ def test_more_problems_than_an_envelope_holds_are_counted(tmp_path: Path) -> Non
     assert error.context["problems"] == [str(problem) for problem in problems]
 
 
+def test_strange_names_stay_on_one_line_and_are_text(tmp_path: Path) -> None:
+    """A folder's name need not be UTF-8, nor a field's be printable; both end on terminals and in JSON."""
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff_b/registry.yaml"))
+
+    error = RegistryInvalidError([Problem(file, 1, "/x\n\x1b[31m", Kind.SHAPE, "is wrong")])
+
+    assert str(error).count("\n") == 1
+    assert error.details[0]["path"] == r"a\udcff_b/registry.yaml#/x\n\x1b[31m"
+
+
 def test_two_folders_with_one_ref_are_both_named(write: Write, good: str) -> None:
     """The second is a duplicate, and its folder has the wrong name too."""
     processors = write(good, "llm_chat").parents[1]

@@ -31,6 +31,7 @@ WRONG = [
     pytest.param((AMD64, AMD64.replace("@", ":1@")), "/image/platforms/amd64", "has a tag", id="tag beside a digest"),
     pytest.param((AMD64, "sha256:" + "a" * 64), "/image/platforms/amd64", "names no digest", id="digest alone"),
     pytest.param((AMD64, AMD64[:-1]), "/image/platforms/amd64", "malformed digest", id="digest cut short"),
+    pytest.param((AMD64, "''"), "/image/platforms/amd64", "names no digest", id="empty pin"),
     pytest.param((ARM64, AMD64), "/image/platforms/arm64", "same digest as another platform", id="one digest twice"),
     pytest.param(
         (f"    amd64: {AMD64}", ""), "/image/default_platform", "amd64 is not pinned", id="default not pinned"

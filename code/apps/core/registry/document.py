@@ -151,18 +151,16 @@ class _Reader:
         members: dict[str, Any] = {}
         for key, item in node.value:
             line = key.start_mark.line + 1
+            name = _text(key.value) if isinstance(key, ScalarNode) and key.tag == f"{_TAG}str" else None
             if key.tag == _MERGE:
                 self._note(path, line, "has a merge key (<<): write the fields out")
-            elif not isinstance(key, ScalarNode) or key.tag != f"{_TAG}str" or not _is_unicode(key.value):
+            elif name is None:
                 self._note(path, line, "has a key that is not text: quote it")
-            elif key.value in members:
-                self._note(
-                    (*path, key.value),
-                    line,
-                    f"is written twice (first on line {self.lines[pointer(*path, key.value)]})",
-                )
+            elif name in members:
+                first = self.lines[pointer(*path, name)]
+                self._note((*path, name), line, f"is written twice (first on line {first})")
             else:
-                members[key.value] = self.value(item, (*path, key.value), line)
+                members[name] = self.value(item, (*path, name), line)
         return members
 
     def _scalar(self, node: ScalarNode, path: tuple[str | int, ...], line: int) -> Any:
@@ -171,9 +169,10 @@ class _Reader:
         except (YAMLError, ValueError, KeyError, OverflowError):
             self._note(path, line, f"is tagged {_tag_name(node)} and is none")
             return None
-        if isinstance(value, str) and not _is_unicode(value):
-            self._note(path, line, "holds half of a surrogate pair, which is no character")
-            return None
+        if isinstance(value, str):
+            value = _text(value)
+            if value is None:
+                self._note(path, line, "holds half of a surrogate pair, which is no character")
         if isinstance(value, float) and not math.isfinite(value):
             self._note(path, line, "must be a finite number")
             return None
@@ -187,8 +186,12 @@ def _tag_name(node: Node) -> str:
     return _one_line(str(node.tag)).removeprefix(_TAG)
 
 
-def _is_unicode(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+def _text(scalar: str) -> str | None:
+    """Return the characters of *scalar*, or ``None`` if it has half a one: JSON escapes some of them in two halves."""
+    try:
+        return scalar.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+    except UnicodeDecodeError:
+        return None
 
 
 def _one_line(text: str | None) -> str:

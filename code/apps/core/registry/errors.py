@@ -7,7 +7,7 @@ from typing import Final
 from processor_runtime.errors import MAX_DETAILS, Detail, ErrorCode, ProcessorError
 from processor_runtime.values import Ref
 
-from .problems import Problem
+from .problems import Problem, printable
 
 _CLOSE_ENOUGH: Final = 0.6  # difflib's own cutoff: `llm/chta` is near `llm/chat`, `doc/ocr` is not
 _MAX_CLOSE: Final = 3
@@ -46,8 +46,8 @@ def _details(problems: tuple[Problem, ...]) -> list[Detail]:
     shown = problems if len(problems) <= MAX_DETAILS else problems[: MAX_DETAILS - 1]
     details: list[Detail] = [
         {
-            "path": f"{problem.file.parent.name}/{problem.file.name}#{problem.field}",
-            "message": f"line {problem.line}: {problem.kind}: {problem.reason}",
+            "path": printable(f"{problem.file.parent.name}/{problem.file.name}#{problem.field}"),
+            "message": printable(f"line {problem.line}: {problem.kind}: {problem.reason}"),
         }
         for problem in shown
     ]

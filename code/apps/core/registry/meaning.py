@@ -80,7 +80,8 @@ def _build(sound: _Sound) -> Iterator[tuple[str, str]]:
 def _pins(sound: _Sound) -> Iterator[tuple[str, str]]:
     pinned: dict[str, ImageReference] = {}
     for platform in ("amd64", "arm64"):
-        if text := sound.get("image", "platforms", platform):
+        text = sound.get("image", "platforms", platform)
+        if text is not None:
             field = pointer("image", "platforms", platform)
             try:
                 reference = ImageReference.parse(text)

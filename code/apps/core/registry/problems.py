@@ -32,7 +32,7 @@ class Problem:
     reason: str
 
     def __str__(self) -> str:
-        return f"{_shown(self.file)}:{self.line}: {self.kind}: {self.field or '/'} {self.reason}"
+        return printable(f"{_shown(self.file)}:{self.line}: {self.kind}: {self.field or '/'} {self.reason}")
 
 
 def pointer(*parts: str | int) -> str:
@@ -41,6 +41,11 @@ def pointer(*parts: str | int) -> str:
     Source: RFC 6901, section 3.
     """
     return "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in parts)
+
+
+def printable(text: str) -> str:
+    """Return *text* on one line: names of fields and folders may hold anything, and end on terminals and in JSON."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def _shown(file: Path) -> Path:
