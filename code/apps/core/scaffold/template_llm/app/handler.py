@@ -47,6 +47,6 @@ async def ask(run: Run, question: utils.Question) -> utils.Answer:
     run.progress(None, "waiting for the provider")
     try:
         completion = await client.chat.completions.create(**question.request(), timeout=run.remaining_s())
-    except OpenAIError as error:
+    except (OpenAIError, ValueError) as error:  # the SDK lets errors of JSON and UTF-8 through
         raise utils.translate(error) from None
     return utils.read(completion, question)
