@@ -1,1 +1,1 @@
-"""doc/ocr@1: text, layout and pictures with boxes from the pages of a document."""
+"""The service that runs in the image: `uvicorn app.http:app`."""

@@ -1,4 +1,4 @@
-"""The one logger: NDJSON on stderr."""
+"""The one logger: NDJSON on stderr, nothing on stdout."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ from processor_runtime import logs
 
 
 def configure() -> None:
-    """Send every line of this process, stray ones included, to stderr as NDJSON."""
+    """Take over the streams and loggers of this process; the registry says which ref its lines carry."""
     logs.configure(registry=Path(__file__).parents[1] / "registry.yaml")

@@ -3,13 +3,14 @@
 import math
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import pairwise
 from statistics import median
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import pypdfium2
 from PIL import Image, ImageDraw, ImageFont, ImageOps, ImageStat, UnidentifiedImageError
@@ -19,6 +20,8 @@ from processor_runtime import Artifact, InputsError
 
 Point = tuple[int, int]
 Box = tuple[Point, Point, Point, Point]  # corners in pixels of the page, clockwise from the top left one of the text
+Turn = Image.Transpose
+Found = tuple[Sequence[Sequence[float]], str, float]  # a line as the engine gives it: corners, text, confidence 0..1
 
 DOCUMENT: Final = "/inputs/params/document"
 PAGES: Final = "/inputs/params/pages"
@@ -32,6 +35,9 @@ FORMATS: Final = ("PNG", "JPEG", "TIFF", "WEBP", "BMP", "GIF")  # the decoders t
 # the engine enlarges a short side to 736 pixels, however long the other becomes by that.
 WORK_PIXELS: Final = 4_000_000
 WORK_ASPECT: Final = 7
+
+SURE: Final = 0.85  # a page that is the right way up has more, one upside down some 0.7
+_UPRIGHT: Final = 1.5  # the engine lays down what is this many times as high as wide
 
 # Our limit is checked before a picture is decoded; Pillow's own would only warn up to twice its number.
 Image.MAX_IMAGE_PIXELS = None
@@ -116,7 +122,7 @@ def opened(artifact: Artifact, *, dpi: int) -> Iterator[Document]:
     if artifact.size_bytes > MAX_BYTES:
         raise refusal(f"has more than {MAX_BYTES // 2**20} MiB")
     data = artifact.read_bytes()
-    # readers accept a PDF whose header comes late, after a mail's headers for one (ISO 32000-1, annex H.3.4.1)
+    # readers accept a PDF whose header comes late, within the first 1024 bytes (PDF Reference 1.7, appendix H, note 13)
     document: Document = PdfPages(data, dpi) if b"%PDF-" in data[:1024] else Pictures(data)
     try:
         yield document
@@ -145,17 +151,23 @@ class PdfPages:
 
     def __init__(self, data: bytes, dpi: int) -> None:
         self._scale = dpi / 72  # a PDF measures in points, 72 to an inch
+        self._data = data  # PDFium reads from these bytes, and does not own them
         with _decoding("is a broken PDF"):
-            try:
-                self._pdf = pypdfium2.PdfDocument(data)
-            except pypdfium2.PdfiumError as exc:
-                raise _pdf_refusal(exc) from exc
+            # not by `PdfDocument(data)`: it takes a PDF without pages for one that failed, with the last one's error
+            handle = pdfium.FPDF_LoadMemDocument64(data, len(data), None)
+            if not handle:
+                locked = pdfium.FPDF_GetLastError() in {pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY}
+                raise refusal("is an encrypted PDF" if locked else "is a broken PDF")
+            self._pdf = pypdfium2.PdfDocument(handle)
             self._pdf.init_forms()  # else what was filled into a form is not drawn
+            self._count = len(self._pdf)
+            if self._count == 0:
+                self._pdf.close()
+                raise refusal("is a PDF without pages")
 
     def __len__(self) -> int:
         """How many pages there are."""
-        with _decoding("is a broken PDF"):
-            return len(self._pdf)
+        return self._count
 
     def picture(self, number: int) -> Image.Image:
         """Return page *number* as RGB.
@@ -166,7 +178,7 @@ class PdfPages:
         with _decoding("has a page that cannot be drawn"):
             page = self._pdf[number - 1]
             try:
-                _check_pixels(*(math.ceil(side * self._scale) for side in page.get_size()))
+                _check_pixels(*(math.ceil(side * self._scale) for side in page.get_size()), drawn=" at this dpi")
                 return page.render(scale=self._scale).to_pil().convert("RGB")  # type: ignore[no-any-return]
             finally:
                 page.close()
@@ -225,17 +237,9 @@ def _decoding(problem: str) -> Iterator[None]:
             raise refusal(problem, cause=type(exc).__name__) from exc
 
 
-def _pdf_refusal(error: pypdfium2.PdfiumError) -> InputsError:
-    if error.err_code in (pdfium.FPDF_ERR_PASSWORD, pdfium.FPDF_ERR_SECURITY):
-        return refusal("is an encrypted PDF")
-    if error.err_code == pdfium.FPDF_ERR_SUCCESS:  # it was parsed, and has none
-        return refusal("is a PDF without pages")
-    return refusal("is a broken PDF")
-
-
-def _check_pixels(width: int, height: int) -> None:
+def _check_pixels(width: int, height: int, *, drawn: str = "") -> None:
     if width * height > MAX_PIXELS:
-        raise refusal(f"has a page of more than {MAX_PIXELS // 1_000_000} million pixels")
+        raise refusal(f"has a page of more than {MAX_PIXELS // 1_000_000} million pixels{drawn}")
     if width * height == 0:
         raise refusal("has a page without pixels")
 
@@ -246,7 +250,7 @@ _HALF_LIGHT: Final = 128
 def _rgb(image: Image.Image) -> Image.Image:
     """Return *image* with 8 bits a channel and nothing transparent."""
     if image.mode.startswith(("I", "F")):  # 16 or 32 bits a pixel, of which a scan may use any part
-        low, high = image.getextrema()
+        low, high = cast("tuple[float, float]", image.getextrema())
         scale = 255 / (high - low) if high > low else 0
         offset = -low * scale if scale else 255
         image = image.convert("F").point(lambda value: value * scale + offset).convert("L")
@@ -262,18 +266,23 @@ def _rgb(image: Image.Image) -> Image.Image:
 # --- what the engine gets and gives ----------------------------------------------------------------------------------
 
 
-def fitted(picture: Image.Image) -> tuple[Image.Image, float]:
-    """Return *picture* as the engine can take it, and the factor by which lengths grew.
+def work_size(size: tuple[int, int]) -> tuple[tuple[int, int], float]:
+    """Return how large the picture of a page of *size* is for the engine, padding included, and the factor it grows by.
 
-    It is padded on the right or below until it is no strip, and made smaller until it fits into `WORK_PIXELS`;
-    so the memory of a run has a bound, whatever the page.
+    It is no longer a strip than `WORK_ASPECT` and no larger than `WORK_PIXELS`: so a run's memory has a bound.
     """
-    width, height = picture.size
+    width, height = size
     wide, high = max(width, math.ceil(height / WORK_ASPECT)), max(height, math.ceil(width / WORK_ASPECT))
     factor = min(1.0, math.sqrt(WORK_PIXELS / (wide * high)))
+    return (int(wide * factor), int(high * factor)), factor
+
+
+def fitted(picture: Image.Image) -> tuple[Image.Image, float]:
+    """Return *picture* as large as `work_size` says, and by which factor it grew; padding is on the right or below."""
+    size, factor = work_size(picture.size)
     if factor < 1:
-        picture = picture.resize((max(1, int(width * factor)), max(1, int(height * factor))), reducing_gap=2.0)
-    size = (max(1, int(wide * factor)), max(1, int(high * factor)))
+        width, height = (max(1, int(side * factor)) for side in picture.size)
+        picture = picture.resize((width, height), reducing_gap=2.0)
     if size == picture.size:
         return picture, factor
     work = Image.new("RGB", size, picture.getpixel((0, 0)))
@@ -281,13 +290,61 @@ def fitted(picture: Image.Image) -> tuple[Image.Image, float]:
     return work, factor
 
 
-def line_on_page(
-    text: str, box: Sequence[Sequence[float]], confidence: float, *, factor: float, size: tuple[int, int]
-) -> Line:
-    """Return a line that was found on a picture *factor* times as large as its page, whose *size* is in pixels."""
+def text_corners(box: Sequence[Sequence[float]]) -> Sequence[Sequence[float]]:
+    """Return the corners of a box of the engine, the first one being the top left one of its *text*.
+
+    An upright strip is laid down to the left before it is read (rapidocr, `get_rotate_crop_image`), so its text runs
+    from above to below and begins at the right.
+    """
+    if math.dist(box[0], box[3]) >= _UPRIGHT * max(math.dist(box[0], box[1]), 1):
+        return [*box[1:], box[0]]
+    return box
+
+
+def sureness(found: Sequence[Found]) -> float:
+    """Return how sure the engine is of a character on average, 0..1; 0 if it found none.
+
+    By characters, because a short number says little of the page: 06 upside down is 90, and as sure.
+    """
+    characters = sum(len(text) for _, text, _ in found)
+    return sum(score * len(text) for _, text, score in found) / characters if characters else 0.0
+
+
+def other_turns(found: Sequence[Found]) -> tuple[Turn, ...]:
+    """Return the turns in which a page is to be read again, because of what was *found* as it stands.
+
+    A page on its side must be turned even where its lines were read: its numbers were not. One on its head is only
+    noticed by how little sense it makes.
+    """
+    sideways = sum(len(text) for box, text, _ in found if abs(box[1][1] - box[0][1]) > abs(box[1][0] - box[0][0]))
+    if 2 * sideways > sum(len(text) for _, text, _ in found):
+        return Turn.ROTATE_90, Turn.ROTATE_270
+    if found and sureness(found) < SURE:
+        return (Turn.ROTATE_180,)
+    return ()
+
+
+def turned_back(found: Sequence[Found], turn: Turn, size: tuple[int, int]) -> list[Found]:
+    """Return what was *found* on a picture after that *turn*, as it stands on the picture itself, *size* pixels."""
     width, height = size
-    points = [(min(max(round(x / factor), 0), width), min(max(round(y / factor), 0), height)) for x, y in box]
-    return Line(text, (points[0], points[1], points[2], points[3]), round(float(confidence), 4))
+    back: dict[Turn, Callable[[float, float], tuple[float, float]]] = {
+        Turn.ROTATE_90: lambda x, y: (width - y, x),  # Pillow turns to the left
+        Turn.ROTATE_180: lambda x, y: (width - x, height - y),
+        Turn.ROTATE_270: lambda x, y: (y, height - x),
+    }
+    return [([back[turn](x, y) for x, y in box], text, score) for box, text, score in found]
+
+
+def lines_on_page(found: Sequence[Found], *, factor: float, size: tuple[int, int]) -> list[Line]:
+    """Return what was *found* on a picture *factor* times as large as its page, whose *size* is in pixels."""
+    width, height = size
+    lines = []
+    for box, text, score in found:
+        first, second, third, fourth = (
+            (min(max(round(x / factor), 0), width), min(max(round(y / factor), 0), height)) for x, y in box
+        )
+        lines.append(Line(text, (first, second, third, fourth), round(float(score), 4)))
+    return lines
 
 
 def mock_lines(size: tuple[int, int], sha256: str, number: int) -> list[Line]:
@@ -315,12 +372,16 @@ def trial_card() -> Image.Image:
 #
 # A heuristic on boxes alone; the picture's ruled lines are not looked at. The page is cut into bands from top to bottom
 # and a band into columns from left to right, and so on inside a column. What stands in one row and is no column of
-# prose (a table) is read row by row. Known limits: text in circles, columns written from right to left, pages lying on
-# their side, and a table cell of several lines (its lines are rows of their own).
+# prose (a table) is read row by row. Known limits: text along curves, columns that are read from right to left, and a
+# table cell of several lines (its lines are rows of their own).
 
 _GAP: Final = 1.5  # line heights of empty page that end a band
 _GUTTER: Final = 0.5  # line heights between columns; words of a line stand closer or not one below the other
 _PROSE: Final = 8.0  # a line this many times as wide as high is running text; cells are shorter
+_LONG: Final = 3.0  # a box this many times as wide as high has an angle worth knowing
+_QUARTER: Final = math.pi / 2  # radians
+_CELLS: Final = 3  # in a row; two may as well be the ends of two columns
+_WORDY: Final = 0.25  # the part of a column of cells that may be running text
 _ALIGNED: Final = 0.7  # the part of a table's narrow cells that must have company in their row
 
 
@@ -365,9 +426,8 @@ def reading_order(boxes: Sequence[Box]) -> list[list[list[int]]]:
 
 
 def _upright(boxes: Sequence[Box]) -> list[_Item]:
-    """Return the extents of *boxes* on a page turned so that its lines run level: a photograph is never straight."""
-    slopes = [math.atan2(box[1][1] - box[0][1], box[1][0] - box[0][0]) for box in boxes if _is_long(box)]
-    angle = median(slopes) if slopes else 0.0
+    """Return the extents of *boxes* on the page turned so that its text runs level from left to right."""
+    angle = _direction(boxes)
     cos, sin = math.cos(angle), math.sin(angle)
     items = []
     for index, box in enumerate(boxes):
@@ -377,8 +437,22 @@ def _upright(boxes: Sequence[Box]) -> list[_Item]:
     return items
 
 
-def _is_long(box: Box) -> bool:
-    return math.dist(box[0], box[1]) > 3 * math.dist(box[1], box[2])
+def _direction(boxes: Sequence[Box]) -> float:
+    """Return the angle at which the text runs, in radians: no photograph is quite straight.
+
+    The quarter turn that most of the text agrees on, and the median of what long boxes differ from it by.
+    """
+    lengths: Counter[int] = Counter()
+    angles = []
+    for box in boxes:
+        angle = math.atan2(box[1][1] - box[0][1], box[1][0] - box[0][0])
+        length = math.dist(box[0], box[1])
+        lengths[round(angle / _QUARTER) % 4] += round(length)
+        if length > _LONG * math.dist(box[1], box[2]):
+            angles.append(angle)
+    base = max(range(4), key=lambda quarter: lengths[quarter]) * _QUARTER
+    differences = [math.remainder(angle - base, 4 * _QUARTER) for angle in angles]
+    return base + median([difference for difference in differences if abs(difference) <= _QUARTER / 2] or [0.0])
 
 
 def _blocks(items: list[_Item]) -> list[list[_Row]]:
@@ -409,29 +483,38 @@ def _rows(items: list[_Item]) -> list[_Row]:
 def _bands(rows: list[_Row], unit: float) -> list[list[_Row]]:
     """Return *rows* in bands: neighbours that are cut into columns at the same place, or not at all."""
     bands: list[list[_Row]] = []
-    for row in rows:
-        if bands and _continues(bands[-1], row, unit):
+    in_table = False
+    for row, cells in zip(rows, _table_rows(rows), strict=True):
+        if bands and _continues(bands[-1], row, unit, in_table=in_table, cells=cells):
             bands[-1].append(row)
         else:
             bands.append([row])
+            in_table = cells
     return bands
 
 
-def _continues(band: list[_Row], row: _Row, unit: float) -> bool:
+def _table_rows(rows: list[_Row]) -> list[bool]:
+    """Return for each row whether it surely is one of a table: at least three cells, as in a neighbour of its."""
+    cells = [len(row) >= _CELLS and not any(item.prose for item in row) for row in rows]
+    around = [False, *cells, False]
+    return [here and (before or after) for before, here, after in zip(around, cells, around[2:], strict=False)]
+
+
+def _continues(band: list[_Row], row: _Row, unit: float, *, in_table: bool, cells: bool) -> bool:
     if min(item.top for item in row) - max(item.bottom for above in band for item in above) > _GAP * unit:
         return False
-    cells, prose = any(map(_is_cells, band)), any(item.prose for above in band for item in above)
-    if (cells and any(item.prose for item in row)) or (prose and _is_cells(row)):
-        return False  # a table ends or begins, even where its columns stand below those of the text
-    if cells:
-        return True
+    if in_table:
+        return not any(item.prose for item in row)
+    if cells and not _within_a_column(row, _gutters(band, unit)):
+        return False  # a table begins, even where one of its columns ends below the gutter of the text
     if _gutters([*band, row], unit):
         return True
     return not _gutters(band, unit) and not _gutters([row], unit)
 
 
-def _is_cells(row: _Row) -> bool:
-    return len(row) > 2 and not any(item.prose for item in row)  # noqa: PLR2004  # two may be the ends of two columns
+def _within_a_column(row: _Row, gutters: list[_Gap]) -> bool:
+    left, right = row[0].left, max(item.right for item in row)
+    return bool(gutters) and not any(left < gutter[1] and right > gutter[0] for gutter in gutters)
 
 
 def _gutters(rows: list[_Row], unit: float) -> list[_Gap]:
@@ -458,7 +541,7 @@ def _columns(band: list[_Row], unit: float) -> list[list[_Item]]:
 
 def _is_table(band: list[_Row], columns: list[list[_Item]]) -> bool:
     """Return whether *band* is read row by row: half its columns hold cells, and these have company in their rows."""
-    narrow = [column for column in columns if median(item.width / item.height for item in column) < _PROSE]
+    narrow = [column for column in columns if sum(item.prose for item in column) <= _WORDY * len(column)]
     if 2 * len(narrow) < len(columns):
         return False
     company = {item.index for row in band if len(row) > 1 for item in row}
@@ -475,8 +558,8 @@ def _row_text(row: Sequence[Line]) -> str:
     """Return the lines of one row as text: a tab where a cell ends, a space where only a wide word space is."""
     text = row[0].text
     for before, line in pairwise(row):
-        gap = min(x for x, _ in line.box) - max(x for x, _ in before.box)
-        text += ("\t" if gap > line.box[3][1] - line.box[0][1] else " ") + line.text
+        gap, height = math.dist(before.box[1], line.box[0]), math.dist(line.box[0], line.box[3])
+        text += ("\t" if gap > height else " ") + line.text
     return text
 
 
