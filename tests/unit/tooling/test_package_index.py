@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,15 @@ def test_uvs_own_settings_win(no_settings: dict[str, str]) -> None:
     environ = no_settings | {"PIP_INDEX_URL": "https://a.example", "UV_DEFAULT_INDEX": "https://b.example"}
 
     assert uv_environment(environ) == {}
+
+
+def test_it_can_be_read_before_anything_is_installed() -> None:
+    """`scripts.venv` asks it with a bare Python, whose only packages are the standard library's."""
+    root = Path(__file__).resolve().parents[3]
+    program = (
+        "from scripts.package_index import uv_environment; print(uv_environment({'PIP_CONFIG_FILE': '/dev/null'}))"
+    )
+
+    done = subprocess.run([sys.executable, "-S", "-c", program], cwd=root, capture_output=True, text=True, check=False)
+
+    assert (done.stdout, done.stderr) == ("{}\n", "")

@@ -1,0 +1,150 @@
+"""The HTTP half of adapters: ask for health, ask once, translate what httpx2 raises.
+
+Import it late: httpx2 takes longer to import than a processor needs to answer.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal
+
+import httpx2
+import orjson
+
+from processor_runtime.envelopes import Envelope
+from processor_runtime.errors import DeadlineError, Detail, InternalError, ProcessorError
+
+from . import answers
+from .base import Payload
+from .errors import BadResponseError, NetworkError
+
+PROBE_TIMEOUT_S: Final = 5.0  # a processor answers within 250 ms (CONTRACT §1); a loaded machine may take longer
+STARTING_WAIT_S: Final = 0.1
+_FIRST_WAITS_S: Final = (0.05, 0.04, 0.03, 0.02)
+_SHORTEST_WAIT_S: Final = 0.01
+
+Health = Literal["ok", "failed"]
+
+# Each exception that httpx2 has, by name, so that a new one is noticed by the test and not by a user.
+FAILURES: Final[Mapping[type[Exception], type[ProcessorError]]] = {
+    # nobody there, or gone
+    httpx2.ConnectError: NetworkError,
+    httpx2.ConnectTimeout: NetworkError,
+    httpx2.ReadError: NetworkError,
+    httpx2.WriteError: NetworkError,
+    httpx2.CloseError: NetworkError,
+    httpx2.NetworkError: NetworkError,
+    httpx2.WriteTimeout: NetworkError,
+    httpx2.PoolTimeout: NetworkError,
+    httpx2.ProxyError: NetworkError,
+    httpx2.RemoteProtocolError: NetworkError,  # mostly: closed without an answer
+    httpx2.TransportError: NetworkError,
+    httpx2.RequestError: NetworkError,
+    httpx2.HTTPError: NetworkError,
+    # too late
+    httpx2.ReadTimeout: DeadlineError,
+    httpx2.TimeoutException: DeadlineError,
+    # an answer, and no envelope
+    httpx2.DecodingError: BadResponseError,
+    httpx2.TooManyRedirects: BadResponseError,
+    httpx2.HTTPStatusError: BadResponseError,
+    httpx2.SSEError: BadResponseError,
+    # our own doing
+    httpx2.LocalProtocolError: InternalError,
+    httpx2.ProtocolError: InternalError,
+    httpx2.UnsupportedProtocol: InternalError,
+    httpx2.InvalidURL: InternalError,
+    httpx2.CookieConflict: InternalError,
+    httpx2.StreamError: InternalError,
+    httpx2.StreamConsumed: InternalError,
+    httpx2.StreamClosed: InternalError,
+    httpx2.ResponseNotRead: InternalError,
+    httpx2.RequestNotRead: InternalError,
+}
+
+
+def translated(exc: Exception) -> ProcessorError:
+    """Return what *exc*, raised by httpx2, means to whoever asked. Its text is logged and never sent."""
+    kind = next((FAILURES[base] for base in type(exc).__mro__ if base in FAILURES), InternalError)
+    return kind(Detail(path="http", message=type(exc).__name__), reason=str(exc))
+
+
+def unix_client(socket: str, token: str) -> httpx2.AsyncClient:
+    """Return a client of the service on the Unix socket at *socket*; it reads no settings from the environment."""
+    return httpx2.AsyncClient(
+        transport=httpx2.AsyncHTTPTransport(uds=socket, trust_env=False),
+        base_url="http://processor",
+        headers={"authorization": f"Bearer {token}"},
+        timeout=PROBE_TIMEOUT_S,
+        trust_env=False,
+    )
+
+
+async def until_settled(client: httpx2.AsyncClient) -> Health:
+    """Return ``ok`` when a run would be accepted, or ``failed`` when set-up failed. Waits without end: bound it."""
+    waits = _waits()
+    while True:
+        state = await _health(client)
+        if state in {"ok", "failed"}:
+            return "ok" if state == "ok" else "failed"
+        # Who loads a model is asked less often: each question costs it time
+        await asyncio.sleep(STARTING_WAIT_S if state == "starting" else next(waits))
+
+
+def _waits() -> Iterator[float]:
+    # No interpreter starts in an instant; then each moment counts
+    yield from _FIRST_WAITS_S
+    while True:
+        yield _SHORTEST_WAIT_S
+
+
+async def _health(client: httpx2.AsyncClient) -> str:
+    """Return the state that `/healthz` reports, or ``""`` where nobody answers, or not by the contract."""
+    try:
+        response = await client.get("/healthz")
+        body = orjson.loads(response.content)
+    except (httpx2.HTTPError, orjson.JSONDecodeError):
+        return ""
+    if not isinstance(body, dict):
+        return ""
+    return "ok" if response.is_success and body.get("ok") is True else str(body.get("state", ""))
+
+
+async def ask(client: httpx2.AsyncClient, payload: Payload, *, deadline_s: float) -> Envelope:
+    """Return the envelope that answers *payload*; it is sent once.
+
+    Args:
+        client: A client of one healthy processor.
+        payload: The body of `POST /run`.
+        deadline_s: Seconds until the whole answer must be there.
+
+    Raises:
+        DeadlineError: it was not.
+        BadResponseError: the answer is not the envelope of this execution.
+        NetworkError: the connection was refused or lost.
+    """
+    request = client.build_request(
+        "POST", "/run", content=orjson.dumps(payload), headers={"content-type": "application/json"}, timeout=None
+    )
+    try:
+        async with asyncio.timeout(deadline_s):
+            response = await client.send(request, stream=True)
+            try:
+                raw = await _read(response)
+            finally:
+                await response.aclose()
+    except TimeoutError:
+        raise DeadlineError(Detail(path="/timeout_s", message=f"no answer within {deadline_s:g} s")) from None
+    except (httpx2.HTTPError, httpx2.StreamError) as exc:
+        raise translated(exc) from exc
+    return answers.parse(
+        raw, status=response.status_code, content_type=response.headers.get("content-type", ""), payload=payload
+    )
+
+
+async def _read(response: httpx2.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > answers.MAX_BYTES:
+            raise BadResponseError(Detail(path="", message=f"must be at most {answers.MAX_BYTES} bytes"))
+    return bytes(body)

@@ -1,0 +1,19 @@
+"""Docker on this machine: not built yet, and it says so rather than falling back to something else."""
+
+from processor_runtime.envelopes import Envelope
+from processor_runtime.errors import Detail
+
+from .base import Payload
+from .errors import DockerError
+
+
+class LocalAdapter:
+    """Will run a processor's image in a local container."""
+
+    async def run(self, payload: Payload, *, timeout_s: float) -> Envelope:  # noqa: ARG002  # an adapter's signature
+        """Run nothing.
+
+        Raises:
+            DockerError: always; its detail names the adapter to use instead.
+        """
+        raise DockerError(Detail(path="--adapter", message="local is not available yet: use --adapter process"))

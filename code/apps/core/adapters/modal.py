@@ -1,0 +1,21 @@
+"""Modal: not built yet, and it says so rather than falling back to something else."""
+
+from processor_runtime.envelopes import Envelope
+from processor_runtime.errors import Detail
+
+from .base import Payload
+from .errors import EndpointMissingError
+
+
+class ModalAdapter:
+    """Will run a processor that is deployed on Modal."""
+
+    async def run(self, payload: Payload, *, timeout_s: float) -> Envelope:  # noqa: ARG002  # an adapter's signature
+        """Run nothing.
+
+        Raises:
+            EndpointMissingError: always; its detail names the adapter to use instead.
+        """
+        raise EndpointMissingError(
+            Detail(path="--adapter", message="modal is not available yet: use --adapter process")
+        )

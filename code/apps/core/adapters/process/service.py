@@ -1,0 +1,137 @@
+"""One process group: started, listened to, and stopped whatever happens."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final, Self
+
+from apps.core.adapters.journal import Journal
+
+TAIL_BYTES: Final = 2048
+LONGEST_LINE: Final = 1024 * 1024
+STOP_GRACE_S: Final = 5.0
+_DRAIN_S: Final = 1.0
+_READ_BYTES: Final = 64 * 1024
+_LAUNCH: Final = Path(__file__).with_name("launch.py")
+_STDOUT, _STDERR = 1, 2
+
+Take = Callable[[bytes], None]
+
+
+class Service:
+    """A running process, and what it said last.
+
+    Attributes:
+        exited: Done when the process has ended; its result is the return code as `subprocess` has it.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, journal: Journal) -> None:
+        self._process = process
+        self._journal = journal
+        self._tail: deque[str] = deque()
+        self._tail_bytes = 0
+        self.exited: asyncio.Task[int] = asyncio.create_task(process.wait())
+        self._drains = [
+            asyncio.create_task(_drain(process.stdout, lambda line: journal.forward(line, _STDOUT))),
+            asyncio.create_task(_drain(process.stderr, self._hear)),
+        ]
+
+    @classmethod
+    async def start(cls, command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], journal: Journal) -> Self:
+        """Return *command*, started in a session of its own, so that a terminal's Ctrl-C is ours to handle.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-S", str(_LAUNCH), str(os.getpid()), *command),
+            cwd=cwd,
+            env=dict(environ),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+        return cls(process, journal)
+
+    def tail(self) -> str:
+        """Return at most the last 2 KiB that it wrote to stderr, masked."""
+        return "\n".join(self._tail).encode()[-TAIL_BYTES:].decode(errors="ignore")
+
+    def ending(self) -> str:
+        """Return how the process ended, in words."""
+        return described(self.exited.result())
+
+    async def drained(self) -> None:
+        """Return when all that it wrote was heard; bounded, because what it started may hold its streams open."""
+        await asyncio.wait(self._drains, timeout=_DRAIN_S)
+
+    async def stop(self) -> None:
+        """End the process and all that it started: SIGTERM, some seconds, SIGKILL."""
+        try:
+            if not self.exited.done():
+                self._signal(signal.SIGTERM)
+                await asyncio.wait([self.exited], timeout=STOP_GRACE_S)
+        finally:
+            # in any case: what the processor started itself may still be there, and outlives a SIGTERM to its parent
+            self._signal(signal.SIGKILL)
+            await asyncio.wait([self.exited], timeout=STOP_GRACE_S)
+            await self.drained()
+            for task in (*self._drains, self.exited):
+                task.cancel()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    def _hear(self, line: bytes) -> None:
+        text = self._journal.masked(line[-TAIL_BYTES:].decode(errors="replace"))
+        self._tail.append(text)
+        self._tail_bytes += len(text)
+        while self._tail_bytes - len(self._tail[0]) >= TAIL_BYTES:
+            self._tail_bytes -= len(self._tail.popleft())
+        self._journal.forward(line, _STDERR)
+
+
+@asynccontextmanager
+async def serving(
+    command: Sequence[str], *, cwd: Path, environ: Mapping[str, str], journal: Journal
+) -> AsyncIterator[Service]:
+    """Give *command* as a running service; it is stopped at the end, also after an exception or a cancellation."""
+    service = await Service.start(command, cwd=cwd, environ=environ, journal=journal)
+    try:
+        yield service
+    finally:
+        await service.stop()
+
+
+def described(returncode: int) -> str:
+    """Return in words how a process with this *returncode* ended: ``signal SIGKILL`` or ``exit status 3``."""
+    if returncode >= 0:
+        return f"exit status {returncode}"
+    try:
+        return f"signal {signal.Signals(-returncode).name}"
+    except ValueError:
+        return f"signal {-returncode}"
+
+
+async def _drain(stream: asyncio.StreamReader | None, take: Take) -> None:
+    """Hand each line of *stream* to *take*, a line without end in pieces."""
+    if stream is None:
+        return
+    rest = b""
+    while chunk := await stream.read(_READ_BYTES):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            take(line)
+        if len(rest) > LONGEST_LINE:
+            take(rest)
+            rest = b""
+    if rest:
+        take(rest)

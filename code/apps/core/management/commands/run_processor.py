@@ -1,0 +1,285 @@
+"""`manage.py run_processor`: run one processor once, and answer with its envelope.
+
+Little is imported before it is needed: `--help` and a mistyped option should
+not wait for an HTTP client.
+"""
+
+import math
+import os
+import signal
+import sys
+from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
+
+if TYPE_CHECKING:
+    from apps.core.adapters.journal import Journal
+    from apps.core.host import Host
+    from apps.core.request import ExecutionRequest
+    from processor_runtime.envelopes import Envelope
+    from processor_runtime.values import Digest
+
+SUCCESS, ERROR, WRONG_USAGE = 0, 1, 2
+
+EXAMPLES: Final = """\
+examples, from the folder code/:
+  python manage.py run_processor --ref llm/chat@1 --adapter process --json \\
+    --inputs-json '{"schema":"v1","params":{"messages":[{"role":"user","content":"Hello"}]}}'
+
+  python manage.py run_processor --ref doc/ocr@1 --adapter process --mode real --save-dir /tmp/page \\
+    --attach document=apps/core/processors/doc_ocr/samples/page.png \\
+    --inputs-json '{"schema":"v1","params":{"document":{"$attach":"document"}}}'
+
+exit status: 0 success, 1 error envelope, 2 wrong usage
+"""
+
+
+class UsageError(Exception):
+    """The command line cannot mean anything; the message is one line."""
+
+
+class HelpFormatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
+    """Django's own options last, and the examples as they are written."""
+
+
+class Command(BaseCommand):
+    """Parses options, calls `execute`, answers on stdout and tells the story on stderr."""
+
+    help = "Run one processor once, and answer with its envelope."
+    requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own form; nothing here has a model or a route
+    # they still work; they say nothing about running a processor
+    suppressed_base_arguments = {  # noqa: RUF012  # Django's own form
+        "--version",
+        "--verbosity",
+        "--pythonpath",
+        "--traceback",
+        "--no-color",
+        "--force-color",
+    }
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Return the parser, with examples that can be pasted and errors of one line."""
+        options = {"formatter_class": HelpFormatter, "epilog": EXAMPLES, "allow_abbrev": False, **kwargs}
+        parser = super().create_parser(prog_name, subcommand, **options)
+        parser.error = _refuse  # type: ignore[method-assign]  # Django names the class; argparse prints all of the usage
+        return parser
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add = parser.add_argument
+        adapters = tuple(settings.ADAPTERS)
+        add("--ref", required=True, metavar="NS/NAME@VERSION", help="which processor, such as llm/chat@1")
+        add(
+            "--adapter",
+            default="local",
+            choices=adapters,
+            help="what runs it: its source on this machine, its image in Docker, or Modal (default: %(default)s)",
+        )
+        # not `choices`: an unknown mode has an error code of its own
+        add("--mode", default="mock", metavar="mock|real", help="mock costs nothing, needs no secret (default: mock)")
+        add(
+            "--write-prefix",
+            default="/artifacts/outputs/{execution_id}/",
+            metavar="PATH",
+            help="logical folder of all that the run writes (default: %(default)s)",
+        )
+        inputs = parser.add_mutually_exclusive_group(required=True)
+        inputs.add_argument("--inputs-json", metavar="JSON", help="the inputs, as the processor's registry.yaml says")
+        inputs.add_argument("--inputs-file", metavar="PATH", help="a file that holds them; - is stdin")
+        add(
+            "--attach",
+            action="append",
+            default=[],
+            type=_attachment,
+            metavar="NAME=PATH",
+            help='a local file, named by {"$attach": "NAME"} in the params; repeatable',
+        )
+        add("--execution-id", metavar="ID", help="a name for this execution (default: a new one that sorts by time)")
+        add("--timeout-s", type=_seconds, metavar="SECONDS", help="the longest run; lowers the registry's limit")
+        add("--save-dir", type=Path, metavar="DIR", help="copy the outputs here; files of the same name are replaced")
+        add("--expected-digest", type=_digest, metavar="SHA256", help="refuse the answer of any image but this one")
+        add("--json", action="store_true", help="stdout is one line, the envelope; stderr is NDJSON")
+
+    def handle(self, **options: Any) -> None:
+        try:
+            envelope = _envelope(options)
+        except UsageError as exc:
+            _refuse(str(exc))
+        if options["json"]:
+            import json  # noqa: PLC0415  # see the module's docstring
+
+            # ASCII: one line in any encoding, whatever a reader takes for a line break
+            text = json.dumps(envelope, separators=(",", ":"))
+        else:
+            from apps.core.management.summary import summary  # noqa: PLC0415  # see the module's docstring
+
+            text = summary(envelope, options["mode"], Path(settings.ARTIFACTS_ROOT))
+        self._answer(text)
+        if envelope["status"] != "success":
+            sys.exit(ERROR)
+
+    def _answer(self, text: str) -> None:
+        try:
+            self.stdout.write(text)
+            self.stdout.flush()
+        except OSError:
+            # Nobody reads, or the disk behind stdout is full: the answer is lost, which is no success. What Python
+            # would flush at its end goes nowhere, so that it does not complain a second time.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(ERROR)
+
+
+def _envelope(options: dict[str, Any]) -> "Envelope":
+    """Return the envelope of what *options* ask for.
+
+    Raises:
+        UsageError: they cannot mean anything.
+    """
+    from apps.core.executions import refusal  # noqa: PLC0415  # see the module's docstring
+    from apps.core.host import Host  # noqa: PLC0415  # the same
+    from apps.core.request import ExecutionRequest, new_execution_id, refuse_real_in_ci  # noqa: PLC0415  # the same
+    from processor_runtime.errors import CancelledRunError, CiSafetyError  # noqa: PLC0415  # the same
+
+    host = Host.here()
+    execution_id = options["execution_id"]
+    request = ExecutionRequest(
+        ref=options["ref"],
+        adapter=options["adapter"],
+        inputs=None,
+        execution_id=new_execution_id() if execution_id is None else execution_id,
+        mode=options["mode"],
+        write_prefix=options["write_prefix"],
+        timeout_s=options["timeout_s"],
+        expected_digest=options["expected_digest"],
+        save_dir=options["save_dir"],
+    )
+    try:
+        refuse_real_in_ci(request.mode, host.environ)
+        inputs = _inputs(options["inputs_json"], options["inputs_file"])
+        attachments = _attachments(options["attach"])
+        _prepare(request.save_dir)
+        return _executed(replace(request, inputs=inputs, attachments=attachments), host, as_json=options["json"])
+    except CiSafetyError as exc:
+        return refusal(request, host, exc)
+    except KeyboardInterrupt:
+        return refusal(request, host, CancelledRunError())
+
+
+def _executed(request: "ExecutionRequest", host: "Host", *, as_json: bool) -> "Envelope":
+    """Return the envelope of *request*; at a terminal, one line says meanwhile what is done.
+
+    Raises:
+        UsageError: attachments and params do not fit together.
+    """
+    import asyncio  # noqa: PLC0415  # see the module's docstring
+
+    from apps.core.adapters.journal import Journal  # noqa: PLC0415  # the same
+    from apps.core.artifacts import AttachmentError  # noqa: PLC0415  # the same
+
+    try:
+        if as_json or not sys.stderr.isatty():
+            return asyncio.run(_until_signalled(request, host, Journal()))
+        from apps.core.management.progress import ProgressLine  # noqa: PLC0415  # see the module's docstring
+
+        with ProgressLine() as line:
+            return asyncio.run(_until_signalled(request, host, Journal(line.tell)))
+    except AttachmentError as exc:
+        raise UsageError(str(exc)) from exc
+
+
+async def _until_signalled(request: "ExecutionRequest", host: "Host", journal: "Journal") -> "Envelope":
+    """Return the envelope of *request*; a signal that would end this process cancels it, so that nothing is left."""
+    import asyncio  # noqa: PLC0415  # see the module's docstring
+
+    from apps.core.executions import execute, refusal  # noqa: PLC0415  # the same
+    from processor_runtime.errors import CancelledRunError  # noqa: PLC0415  # the same
+
+    execution = asyncio.ensure_future(execute(request, host, journal))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, execution.cancel)
+    try:
+        return await execution
+    except asyncio.CancelledError:
+        return refusal(request, host, CancelledRunError())
+
+
+# --- options
+
+
+def _attachment(text: str) -> tuple[str, Path]:
+    name, equals, path = text.partition("=")
+    if not (name and equals and path):
+        raise ArgumentTypeError("must be NAME=PATH")
+    return name, Path(path)
+
+
+def _attachments(pairs: list[tuple[str, Path]]) -> dict[str, Path]:
+    attachments = dict(pairs)
+    if len(attachments) < len(pairs):
+        raise UsageError("--attach: each NAME may be given once")
+    return attachments
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        raise ArgumentTypeError("must be a number of seconds above 0")
+    return seconds
+
+
+def _digest(text: str) -> "Digest":
+    from processor_runtime.values import Digest, DigestError  # noqa: PLC0415  # see the module's docstring
+
+    try:
+        return Digest.parse(text)
+    except DigestError as exc:
+        raise ArgumentTypeError(str(exc)) from exc
+
+
+def _inputs(text: str | None, path: str | None) -> Any:  # any JSON value
+    from processor_runtime import strict_json  # noqa: PLC0415  # see the module's docstring
+
+    option = "--inputs-json" if path is None else "--inputs-file"
+    try:
+        if path is None:
+            raw = os.fsencode(text or "")
+        else:
+            raw = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        return strict_json.loads(raw)
+    except OSError as exc:
+        raise UsageError(f"{option}: {exc.strerror or exc}") from exc
+    except ValueError as exc:  # a JsonError; or a NUL in the path
+        raise UsageError(f"{option}: not JSON: {exc}") from exc
+
+
+def _prepare(save_dir: Path | None) -> None:
+    if save_dir is None:
+        return
+    try:
+        save_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise UsageError(f"--save-dir: {exc.strerror or exc}") from exc
+    if not os.access(save_dir, os.W_OK | os.X_OK):
+        raise UsageError("--save-dir: cannot be written")
+
+
+def _refuse(message: str) -> NoReturn:
+    """Say in one line why the command line cannot mean anything, and end with status 2.
+
+    Raises:
+        SystemExit: always.
+    """
+    text = f"run_processor: {' '.join(message.split())}; see run_processor --help"
+    if "--json" in sys.argv:
+        from apps.core.adapters.journal import Journal  # noqa: PLC0415  # see the module's docstring
+
+        Journal().event("cli.usage", level="error", message=text)
+    else:
+        sys.stderr.write(f"{text}\n")
+    sys.exit(WRONG_USAGE)
