@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
@@ -67,10 +68,22 @@ def settings_table() -> dict[str, str]:
     return {"docs/contract/settings.md": "\n".join(page) + "\n"}
 
 
+def conformance_kit() -> dict[str, str]:
+    """Return the page of the kit's checks, and the kit's copies of the schemas: it stands without the runtime."""
+    if importlib.util.find_spec("processor_conformance") is None:
+        return {}  # the base environment does without the kit; a test sees to it that the developers' has it
+    catalogue = importlib.import_module("processor_conformance.catalogue").catalogue()
+    page: str = importlib.import_module("processor_conformance.markdown").page(catalogue)
+    folder = "code/conformance/src/processor_conformance/schemas"
+    schemas = {f"{folder}/{Path(path).name}": text for path, text in contract_schemas().items()}
+    return {"docs/contract/conformance.md": page, **schemas}
+
+
 GENERATORS: tuple[Generator, ...] = (
     contract_schemas,
     error_table,
     settings_table,
+    conformance_kit,
 )
 
 

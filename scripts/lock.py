@@ -39,7 +39,8 @@ def locks(code: Path = ROOT / "code") -> list[Lock]:
     here = code / "requirements"
     runtime = code / "runtime" / "pyproject.toml"
     base = here / "base.txt"
-    processors = sorted((code / "apps" / "core" / "processors").glob("*/requirements.in"))
+    core = code / "apps" / "core"
+    processors = sorted((*core.glob("processors/*/requirements.in"), *core.glob("scaffold/template*/requirements.in")))
     return [
         Lock(base, (here / "base.in", runtime)),
         Lock(here / "dev.txt", (here / "dev.in",), (base,)),

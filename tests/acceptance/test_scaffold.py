@@ -3,12 +3,12 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from apps.core.registry import PROCESSORS, load_registration
@@ -112,6 +112,27 @@ def test_what_is_made_keeps_the_contract(code: Path, tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"\b[1-9][0-9]* passed", done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_the_printed_step_runs_what_was_made(code: Path) -> None:
+    """Two commands as a stranger types them: the lock that came along installs, and the envelope is a success."""
+    environ = os.environ | {"DJANGO_SETTINGS_MODULE": "backend.settings.test"}
+
+    made = manage(code, ["scaffold_processor", "--ref", "acme/story@1"], environ)
+    (step,) = (line for line in made.stderr.splitlines() if "manage.py run_processor" in line)
+    ran = manage(code, [*shlex.split(step)[2:], "--json"], environ)
+
+    assert (made.returncode, ran.returncode) == (0, 0), made.stderr + ran.stderr
+    envelope = json.loads(ran.stdout)
+    assert (envelope["status"], envelope["meta"]["ref"]) == ("success", "acme/story@1")
+
+
+def manage(code: Path, arguments: list[str], environ: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """Return how one command of `manage.py` ended."""
+    command = [sys.executable, "manage.py", *arguments]
+    return subprocess.run(command, cwd=code, env=environ, capture_output=True, text=True, check=False)
 
 
 def test_the_language_model_template_really_asks_one(code: Path, tmp_path: Path) -> None:

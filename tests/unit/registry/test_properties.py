@@ -78,7 +78,7 @@ def _agree(file: Path) -> None:
         assert str(load_registration(file.parent).ref) == "llm/chat@1"
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(path=st.sampled_from(sorted(_paths(DOCUMENT), key=str)), value=values)
 @example(path=("inputs",), value={"$ref": "#"})
 @example(path=("inputs",), value={"properties": {"a": {"$ref": "#/properties/a"}}})
@@ -96,7 +96,7 @@ def test_one_strange_value_anywhere_is_a_registration_or_a_problem(
     _agree(file)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=60) | st.text(alphabet="ab:-?[]{},#&*!|>'\"%@ \n\t0.~<", max_size=60).map(str.encode))
 def test_any_bytes_are_a_document_or_a_problem(file: Path, data: bytes) -> None:
     """Files come from people and from broken merges."""
@@ -108,7 +108,7 @@ def test_any_bytes_are_a_document_or_a_problem(file: Path, data: bytes) -> None:
     _agree(file)
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
 @given(
     at=st.integers(0, len(GOOD)), length=st.integers(0, 30), text=st.text(alphabet="a:-[]{}&*!\n\t \"'#1", max_size=4)
 )
