@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from processor_runtime.artifacts import Artifact, find_references, open_reference
 from processor_runtime.errors import ArtifactNotUsableError
@@ -357,6 +357,7 @@ def test_an_object_with_other_keys_is_left_alone(value: Any) -> None:
     assert found.calls == []
 
 
+@settings(max_examples=40)
 @given(values)
 def test_what_holds_no_reference_is_not_copied(value: Any) -> None:
     """The same object comes back, whatever its size."""

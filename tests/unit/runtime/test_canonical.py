@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import rfc8785
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from processor_runtime import canonical
@@ -45,12 +45,14 @@ def test_every_value_is_written_as_the_reference_writes_it(value: object) -> Non
     assert canonical.dumps(value) == rfc8785.dumps(value)  # type: ignore[arg-type]  # any JSON value
 
 
+@settings(max_examples=60)
 @given(st.dictionaries(_BORDERS, st.one_of(st.integers(-9, 9), st.dictionaries(_BORDERS, st.none(), max_size=3))))
 def test_keys_are_ordered_by_their_utf_16_units_at_every_level(value: dict[str, Any]) -> None:
     """Where the orders of UTF-8 and UTF-16 part, the latter counts."""
     assert canonical.dumps(value) == rfc8785.dumps(value)
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.text(max_size=5), values, min_size=1, max_size=4))
 def test_the_order_in_which_a_value_was_made_does_not_show(value: dict[str, Any]) -> None:
     """Two clients that send the same inputs have the same hash."""

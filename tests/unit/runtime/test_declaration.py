@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor_runtime.declaration import Declaration, DeclarationError, Output
@@ -159,6 +159,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
         Declaration.load(tmp_path)
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(st.sampled_from([*FULL, "other"]), values))
 def test_nothing_but_a_declaration_error_comes_out_of_any_document(document: dict[str, Any]) -> None:
     """A service answers one line, never a traceback."""

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from processor_runtime.strict_json import JsonError, loads
@@ -123,6 +123,7 @@ def _escaped(text: str) -> str:
     return '"' + "".join(f"\\u{units[at]:02x}{units[at + 1]:02X}" for at in range(0, len(units), 2)) + '"'
 
 
+@settings(max_examples=60)
 @given(
     key=st.text(max_size=8),
     others=st.dictionaries(st.text(max_size=4), values, max_size=3),

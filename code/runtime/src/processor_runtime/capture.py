@@ -77,7 +77,8 @@ class _Catcher:
         if self._cut:  # the rest of a line whose head was emitted
             self._cut = False
             return
-        text = line[:LONGEST].decode(errors="replace").rstrip("\r")
+        # cut once more after decoding: what replaces a byte that is no letter is longer than it
+        text = line[:LONGEST].decode(errors="replace").encode()[:LONGEST].decode(errors="ignore").rstrip("\r")
         if text.strip():
             self._emit(self._fd, text)
 

@@ -305,7 +305,10 @@ class Executor:
                 return
             self._waiting.remove(execution)
             execution.held = True
-        self._refuse(execution, BusyError())
+        if execution.decide(busy := BusyError()):
+            self._leave(execution, self._recorder.refusal(busy, execution.request.execution_id))
+        else:  # cancelled at the same moment
+            self._let_go(execution)
 
     def _dispatch(self) -> None:
         """Start as many waiting executions as there are slots; fail those whose set-up failed."""

@@ -50,7 +50,10 @@ class Mask:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {key: child if key in _KEPT_KEYS else self._masked(child) for key, child in value.items()}
+            return {
+                key: child if key in _KEPT_KEYS and isinstance(child, str) else self._masked(child)
+                for key, child in value.items()
+            }
         if isinstance(value, list):
             return [self._masked(child) for child in value]
         return value

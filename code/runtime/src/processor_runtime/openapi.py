@@ -14,8 +14,9 @@ def document(contract: dict[str, Any]) -> dict[str, Any]:
 
     The request is the contract's, with this processor's `inputs` in it.
     """
-    request = {key: value for key, value in load("request").items() if not key.startswith("$")}
-    request["properties"] = {**request["properties"], "inputs": _without_schema(contract["inputs"])}
+    request = _moved(load("request"), "#/components/schemas/Request")
+    inputs = _moved(contract["inputs"], "#/components/schemas/Request/properties/inputs")
+    request["properties"] = {**request["properties"], "inputs": inputs}
     return {
         "openapi": "3.1.0",
         "info": {"title": contract["ref"], "version": contract["contract"]},
@@ -31,15 +32,28 @@ def document(contract: dict[str, Any]) -> dict[str, Any]:
         "components": {
             "schemas": {
                 "Request": request,
-                "Envelope": {key: value for key, value in load("envelope").items() if not key.startswith("$")},
+                "Envelope": _moved(load("envelope"), _ENVELOPE["$ref"]),
             },
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
 
 
-def _without_schema(inputs: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in inputs.items() if key != "$schema"}
+def _moved(schema: dict[str, Any], to: str) -> dict[str, Any]:
+    """Return *schema* as it stands at the pointer *to* of another document: its own references lead there."""
+
+    def moved(value: Any) -> Any:
+        if isinstance(value, list):
+            return [moved(child) for child in value]
+        if not isinstance(value, dict):
+            return value
+        result = {key: moved(child) for key, child in value.items()}
+        reference = result.get("$ref")
+        if isinstance(reference, str) and reference.startswith("#"):
+            result["$ref"] = to + reference[1:]
+        return result
+
+    return {key: moved(value) for key, value in schema.items() if key not in {"$schema", "$id"}}
 
 
 def _error(description: str) -> dict[str, Any]:

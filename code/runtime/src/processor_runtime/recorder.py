@@ -72,7 +72,7 @@ class Recorder:
     def _record(self, execution: Execution, finished_at: str) -> bytes:
         workspace = execution.workspace
         try:
-            workspace.make()
+            workspace.make_for_evidence()
             workspace.rows.sort(key=lambda row: str(row["path"]).encode())
             envelope = self._envelope(execution)
             if execution.error is None:
@@ -81,7 +81,7 @@ class Recorder:
             workspace.write_file(RECEIPT, self._receipt(execution, envelope, finished_at))
             if self._publish is not None:
                 self._publish()
-        except PrefixLockedError:  # cancelled while another process held the prefix: it is not ours to write
+        except PrefixLockedError:  # another process has or had the prefix: its evidence is not ours to replace
             envelope = self._envelope(execution)
         except ProcessorError as exc:
             execution.error = execution.error or exc

@@ -217,7 +217,10 @@ class Rules:
             return artifact
 
         try:
-            replaced = find_references(params, "/inputs/params", replace)
+            replaced = {
+                name: find_references(value, _pointer(["inputs", "params", name]), replace)
+                for name, value in params.items()
+            }
         except ProcessorError:
             for artifact in opened:
                 artifact.close()

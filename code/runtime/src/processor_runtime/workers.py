@@ -86,7 +86,7 @@ class Handback:
         self._woken = False
         waiting = self._waiting
         while waiting:
-            waiting.popleft()()
+            _guarded(waiting.popleft())
 
 
 class HandlerLoop:

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import stat
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Self
 
@@ -77,6 +78,7 @@ class Workspace:
         self._directories: dict[str, int] = {}
         self._taken: set[str] = set()
         self._temporary = 0
+        self._lock = threading.Lock()
 
     # --- the folder itself
 
@@ -100,7 +102,7 @@ class Workspace:
             return False
         except OSError as exc:
             raise StorageError(errno=exc.errno) from exc
-        self._lock()
+        self._lock_folder()
         return True
 
     def make(self) -> None:
@@ -115,7 +117,19 @@ class Workspace:
                 self._fd = self._walk(make=True)
             except OSError as exc:
                 raise StorageError(errno=exc.errno) from exc
-            self._lock()
+            self._lock_folder()
+
+    def make_for_evidence(self) -> None:
+        """Make the folder of an execution that was cancelled before it had one.
+
+        Raises:
+            PrefixLockedError: somebody else's evidence is there, or being made.
+            StorageError: see `make`.
+        """
+        if self._fd < 0:
+            self.make()
+            if self.receipt() is not None:
+                raise PrefixLockedError
 
     def close(self) -> None:
         """Give up the lock and every descriptor."""
@@ -135,7 +149,7 @@ class Workspace:
             fd = _step(fd, name, make=make)
         return fd
 
-    def _lock(self) -> None:
+    def _lock_folder(self) -> None:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -158,7 +172,8 @@ class Workspace:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_RECEIPT_BYTES:
                 return None
-            document = orjson.loads(os.read(fd, status.st_size))
+            with open(fd, "rb", closefd=False) as file:  # a descriptor, not a path
+                document = orjson.loads(file.read())
         except (OSError, orjson.JSONDecodeError):
             return None
         finally:
@@ -208,11 +223,12 @@ class Workspace:
         """
         try:
             declared = self._declared(path)
-            if path in self._taken:
-                raise OutputDuplicateError(Detail(path=path, message="written before"))
-            self._taken.add(path)
             folder, _, name = path.rpartition("/")
-            file = OutputFile(self._directory(folder), name, self._temporary_name(), self._guard, self._failed)
+            with self._lock:  # a handler may write from several threads
+                if path in self._taken:
+                    raise OutputDuplicateError(Detail(path=path, message="written before"))
+                self._taken.add(path)
+                file = OutputFile(self._directory(folder), name, self._temporary_name(), self._guard, self._failed)
         except (OSError, ProcessorError) as exc:
             raise self._failed(exc) from exc
         row: dict[str, Any] = {"path": self.prefix + path, "mime": declared.mime or mime or "application/octet-stream"}
@@ -245,12 +261,10 @@ class Workspace:
     def append_trace(self, lines: Sequence[bytes]) -> None:
         """Append *lines* to ``logs/trace.ndjson``; best-effort, so it never fails."""
         with contextlib.suppress(OSError):
-            fd = os.open(
-                TRACE,
-                os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC,
-                0o666,
-                dir_fd=self._directory("logs"),
-            )
+            with self._lock:
+                folder = self._directory("logs")
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            fd = os.open(TRACE, flags, 0o666, dir_fd=folder)
             try:
                 os.write(fd, b"".join(lines))
             finally:
