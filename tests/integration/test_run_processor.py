@@ -271,6 +271,8 @@ REFUSED = [
     pytest.param(("--adapter", "local"), {}, "ERR_DOCKER", id="local"),
     pytest.param(("--adapter", "modal"), {}, "ERR_ENDPOINT_MISSING", id="modal"),
     pytest.param(("--execution-id", "../x"), {}, "ERR_INPUTS", id="a bad id"),
+    pytest.param(("--execution-id", ""), {}, "ERR_INPUTS", id="an empty id"),
+    pytest.param(("--write-prefix", ""), {}, "ERR_INPUTS", id="an empty prefix"),
     pytest.param(("--expected-digest", "sha256:" + "0" * 64), {}, "ERR_DIGEST_DRIFT", id="a digest for source"),
 ]
 
@@ -437,6 +439,25 @@ def test_an_interrupted_command_answers_and_leaves_nothing_running(
     assert not alive(int(mark.read_text("utf-8")))
     receipt = json.loads((shell.artifacts / "outputs" / "e1" / "receipt.json").read_bytes())
     assert receipt["envelope"]["error"]["code"] == "ERR_CANCELLED"
+
+
+def test_a_command_that_is_interrupted_before_it_starts_anything_answers_too(shell: Shell, tmp_path: Path) -> None:
+    """While it waits for its inputs, say: a FIFO tells when it does."""
+    fifo = tmp_path / "inputs"
+    os.mkfifo(fifo)
+    line = shell.command("--ref", "fix/trouble@1", "--adapter", "process", "--json", "--inputs-file", str(fifo))
+    with (
+        subprocess.Popen(
+            line, cwd=CODE, env=shell.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process,
+        fifo.open("wb"),
+    ):  # returns when the other side is open
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate()
+
+    done = Done(process.returncode, stdout, stderr)
+    assert done.code == "ERR_CANCELLED"
+    assert done.stderr == ""
 
 
 def test_an_answer_that_nobody_reads_is_no_success_and_no_traceback(shell: Shell) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from http.client import HTTPResponse
+from select import select
 from typing import Any, Final, Self, TypeVar
 
 import httpx2
@@ -30,6 +31,7 @@ Answer = Future[httpx2.Response]
 T = TypeVar("T")
 
 HELLO: Final[Step] = ["write", "outputs/text.txt", "hello"]
+_TIMES: Final = 100  # at asking before somebody who only wants to know does
 _gates = itertools.count(1)
 
 
@@ -115,10 +117,12 @@ class Callers:
             wait_until(lambda: answer.done() or self.is_in_flight(payload), lambda: f"{payload} to be in flight")
             return answer
 
-        answer = sent_once()
-        while answer.done() and answer.result().status_code == httpx2.codes.CONFLICT:  # the probe came first
+        for _ in range(_TIMES):
             answer = sent_once()
-        return answer
+            if not answer.done() or answer.result().status_code != httpx2.codes.CONFLICT:
+                return answer
+            # the probe came first, and this was refused for it
+        raise AssertionError(f"never in flight: {payload}")
 
     def fill(self, places: int, *do: Step) -> list[tuple[JsonObject, Answer]]:
         """Fill the *places* of the queue, and return who waits there, once one request too many was refused at once.
@@ -140,6 +144,18 @@ class Callers:
         status = self._http.post("/run", json=probe).status_code
         assert status in {409, 429}
         return status == 409
+
+    @contextmanager
+    def waiting_on_a_connection(self, path: str, payload: JsonObject) -> Iterator[socket.socket]:
+        """Post *payload* on a connection of its own, and yield that once it is in flight; it is closed at the end."""
+        for _ in range(_TIMES):
+            with sent(self.service, path, payload) as connection:
+                while select([connection], [], [], 0) == ([], [], []):
+                    if self.is_in_flight(payload):
+                        yield connection
+                        return
+                # answered already: the probe came first, and this was refused for it
+        raise AssertionError(f"never in flight: {payload}")
 
     def cancel(self, execution_id: str) -> httpx2.Response:
         """Return the answer to asking for the end of *execution_id*."""

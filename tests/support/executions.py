@@ -123,7 +123,11 @@ def payload(ref: str = "fix/trouble@1", **params: object) -> JsonObject:
 
 async def marked(mark: Path) -> int:
     """Return the id of the process whose handler has made *mark*, once it is under way."""
-    return int(await asyncio.to_thread(wait_until, lambda: mark.exists() and mark.read_text("utf-8"), lambda: "a mark"))
+
+    def text() -> str:
+        return mark.read_text("utf-8") if mark.exists() else ""
+
+    return int(await asyncio.to_thread(wait_until, text, lambda: "a mark"))
 
 
 def meanwhile(carrier: ProcessAdapter, body: JsonObject, mark: Path, look: Callable[[int], T]) -> T:

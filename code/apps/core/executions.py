@@ -7,10 +7,12 @@ on this side of the wire.
 import asyncio
 import time
 import traceback
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from pathlib import Path
 
 from apps.core import artifacts
-from apps.core.adapters.base import Adapter, Payload
+from apps.core.adapters.base import DONE, Adapter, Event, Payload
 from apps.core.adapters.drift import DriftChecked
 from apps.core.adapters.journal import Journal
 from apps.core.host import Host
@@ -28,6 +30,8 @@ from processor_runtime.envelopes import Envelope, bare_meta, error_envelope
 from processor_runtime.errors import Detail, ErrorCode, InternalError, ProcessorError
 from processor_runtime.prefix import Roots
 
+Watch = Callable[[Event], None]
+
 
 class RefInvalidError(ProcessorError):
     """A text that is no ref, so that no processor can have it."""
@@ -35,8 +39,14 @@ class RefInvalidError(ProcessorError):
     code = ErrorCode.REF_NOT_FOUND
 
 
-async def execute(request: ExecutionRequest, host: Host, journal: Journal) -> Envelope:
+async def execute(request: ExecutionRequest, host: Host, journal: Journal, watch: Watch | None = None) -> Envelope:
     """Return the one envelope of *request*, whatever happens.
+
+    Args:
+        request: What to run.
+        host: This machine.
+        journal: Told of each step.
+        watch: Called with each event of the run but the last; the run is streamed if it is given.
 
     Raises:
         AttachmentError: attachments and params do not fit together; nothing was started.
@@ -49,7 +59,7 @@ async def execute(request: ExecutionRequest, host: Host, journal: Journal) -> En
     try:
         registration = resolve(request.ref, host.processors)
         journal = journal.hiding(*(host.environ.get(name, "") for name in registration.declaration.secrets))
-        envelope = await _run(request, registration, host, journal)
+        envelope = await _run(request, registration, host, journal, watch)
     except asyncio.CancelledError:
         journal.event("execution.cancelled", level="warning")
         raise
@@ -65,17 +75,35 @@ async def execute(request: ExecutionRequest, host: Host, journal: Journal) -> En
     return envelope
 
 
-async def _run(request: ExecutionRequest, registration: Registration, host: Host, journal: Journal) -> Envelope:
+async def _run(
+    request: ExecutionRequest, registration: Registration, host: Host, journal: Journal, watch: Watch | None
+) -> Envelope:
     roots = request.roots(host.artifacts_root)
     prefix = guard(request, registration, host.environ, roots)
     payload = await asyncio.to_thread(_payload, request, roots)
     limit_s = registration.declaration.runtime.timeout_s
     adapter = _adapter(request, registration, host, journal)
-    envelope = await adapter.run(payload, timeout_s=min(request.timeout_s or limit_s, limit_s))
+    timeout_s = min(request.timeout_s or limit_s, limit_s)
+    if watch is None:
+        envelope = await adapter.run(payload, timeout_s=timeout_s)
+    else:
+        envelope = await _watched(adapter.stream(payload, timeout_s=timeout_s), watch)
     if envelope["status"] == "success":
         await asyncio.to_thread(artifacts.verify, envelope, prefix, roots)
         if request.save_dir is not None:
             await asyncio.to_thread(artifacts.save, envelope, prefix, roots, request.save_dir)
+    return envelope
+
+
+async def _watched(events: AsyncGenerator[Event, None], watch: Watch) -> Envelope:
+    """Return the envelope at the end of *events*; *watch* gets those before it."""
+    envelope: Envelope = {}
+    async with aclosing(events):
+        async for event in events:
+            if event.name == DONE:
+                envelope = event.data  # not returned at once: what follows is the adapter's own cleaning up
+            else:
+                watch(event)
     return envelope
 
 

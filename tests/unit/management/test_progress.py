@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -11,7 +12,7 @@ from rich.console import Console
 from apps.core.management.progress import ProgressLine, said
 
 
-def shown(*records: dict[str, object]) -> str:
+def shown(*records: dict[str, Any]) -> str:
     """Return what a terminal would have been sent."""
     into = io.StringIO()
     with ProgressLine(Console(file=into, force_terminal=True, width=60)) as line:

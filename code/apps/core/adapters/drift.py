@@ -1,10 +1,12 @@
 """Refuses the answer of any image but the expected one."""
 
+from collections.abc import AsyncGenerator
+
 from processor_runtime.envelopes import Envelope
 from processor_runtime.errors import Detail
 from processor_runtime.values import Digest, DigestError
 
-from .base import Adapter, Payload
+from .base import DONE, Adapter, Event, Payload
 from .errors import DigestDriftError
 
 
@@ -23,12 +25,27 @@ class DriftChecked:
             ProcessorError: as the inner adapter.
         """
         envelope = await self._inner.run(payload, timeout_s=timeout_s)
+        self._check(envelope)
+        return envelope
+
+    async def stream(self, payload: Payload, *, timeout_s: float) -> AsyncGenerator[Event, None]:
+        """Yield what the inner adapter yields; the last event only if its envelope is from the expected image.
+
+        Raises:
+            DigestDriftError: the envelope names another digest, or none.
+            ProcessorError: as the inner adapter.
+        """
+        async for event in self._inner.stream(payload, timeout_s=timeout_s):
+            if event.name == DONE:
+                self._check(event.data)
+            yield event
+
+    def _check(self, envelope: Envelope) -> None:
         actual = _digest(envelope)
         if actual != self._expected:
             rule = f"must be {self._expected}, and {actual or 'no digest'} answered"
             detail = Detail(path="/meta/image_digest", message=rule)
             raise DigestDriftError(detail, expected=str(self._expected), actual=str(actual or ""))
-        return envelope
 
 
 def _digest(envelope: Envelope) -> Digest | None:

@@ -4,7 +4,7 @@ Import it late: httpx2 takes longer to import than a processor needs to answer.
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import Final, Literal
 
 import httpx2
@@ -14,7 +14,7 @@ from processor_runtime.envelopes import Envelope
 from processor_runtime.errors import DeadlineError, Detail, InternalError, ProcessorError
 
 from . import answers
-from .base import Payload
+from .base import DONE, Event, Payload
 from .errors import BadResponseError, NetworkError
 
 PROBE_TIMEOUT_S: Final = 5.0  # a processor answers within 250 ms (CONTRACT §1); a loaded machine may take longer
@@ -122,29 +122,65 @@ async def ask(client: httpx2.AsyncClient, payload: Payload, *, deadline_s: float
         BadResponseError: the answer is not the envelope of this execution.
         NetworkError: the connection was refused or lost.
     """
-    request = client.build_request(
-        "POST", "/run", content=orjson.dumps(payload), headers={"content-type": "application/json"}, timeout=None
-    )
     try:
         async with asyncio.timeout(deadline_s):
-            response = await client.send(request, stream=True)
+            response = await client.send(_request(client, "/run", payload), stream=True)
             try:
-                raw = await _read(response)
+                return await _envelope(response, payload)
             finally:
                 await response.aclose()
     except TimeoutError:
-        raise DeadlineError(Detail(path="/timeout_s", message=f"no answer within {deadline_s:g} s")) from None
+        raise _too_late(deadline_s) from None
     except (httpx2.HTTPError, httpx2.StreamError) as exc:
         raise translated(exc) from exc
-    return answers.parse(
-        raw, status=response.status_code, content_type=response.headers.get("content-type", ""), payload=payload
-    )
 
 
-async def _read(response: httpx2.Response) -> bytes:
+async def stream(client: httpx2.AsyncClient, payload: Payload, *, deadline_s: float) -> AsyncGenerator[Event, None]:
+    """Yield the events that answer *payload*, ``done`` last; a refusal is ``done`` alone.
+
+    Args:
+        client: A client of one healthy processor.
+        payload: The body of `POST /run-stream`.
+        deadline_s: Seconds until ``done`` must be there.
+
+    Raises:
+        ProcessorError: as `ask`. A stream that ends without ``done`` is a `NetworkError`.
+    """
+    try:
+        async with asyncio.timeout(deadline_s):
+            response = await client.send(_request(client, "/run-stream", payload), stream=True)
+            try:
+                if not response.headers.get("content-type", "").startswith("text/event-stream"):
+                    yield Event(DONE, await _envelope(response, payload))
+                    return
+                async for sent in httpx2.EventSource(response, max_event_size=answers.MAX_BYTES):
+                    event = answers.event(sent.event, sent.data.encode(), payload=payload)
+                    yield event
+                    if event.name == DONE:
+                        return
+            finally:
+                await response.aclose()
+    except TimeoutError:
+        raise _too_late(deadline_s) from None
+    except (httpx2.HTTPError, httpx2.StreamError) as exc:
+        raise translated(exc) from exc
+    raise NetworkError(Detail(path="http", message="the stream ended without done"))
+
+
+def _request(client: httpx2.AsyncClient, path: str, payload: Payload) -> httpx2.Request:
+    headers = {"content-type": "application/json"}
+    return client.build_request("POST", path, content=orjson.dumps(payload), headers=headers, timeout=None)
+
+
+def _too_late(deadline_s: float) -> DeadlineError:
+    return DeadlineError(Detail(path="/timeout_s", message=f"no answer within {deadline_s:g} s"))
+
+
+async def _envelope(response: httpx2.Response, payload: Payload) -> Envelope:
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
         if len(body) > answers.MAX_BYTES:
             raise BadResponseError(Detail(path="", message=f"must be at most {answers.MAX_BYTES} bytes"))
-    return bytes(body)
+    content_type = response.headers.get("content-type", "")
+    return answers.parse(bytes(body), status=response.status_code, content_type=content_type, payload=payload)

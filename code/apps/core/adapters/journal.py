@@ -15,6 +15,8 @@ import orjson
 from processor_runtime.logs import timestamp
 from processor_runtime.masking import Mask
 
+from .base import Event
+
 Tell = Callable[[bytes], None]
 
 LONGEST_STRAY: Final = 8 * 1024  # bytes, as the runtime cuts them (CONTRACT §7)
@@ -54,6 +56,11 @@ class Journal:
     def event(self, event: str, *, level: str = "info", **fields: object) -> None:
         """Tell one event of ours. *event* is dotted, such as ``adapter.process.start``."""
         self._write({"ts": timestamp(), "level": level, "event": event, **self._fields, **fields})
+
+    def stream(self, event: Event) -> None:
+        """Tell one event of a run's stream, as ``stream.<name>``; its log lines come by `forward`."""
+        if event.name != "log":
+            self.event(f"stream.{event.name}", **{name: value for name, value in event.data.items() if name != "event"})
 
     def forward(self, line: bytes, fd: int) -> None:
         """Tell one *line* that a processor wrote to its descriptor *fd*: a JSON object as it is, all else wrapped."""

@@ -1,9 +1,11 @@
 """Modal: not built yet, and it says so rather than falling back to something else."""
 
+from collections.abc import AsyncGenerator
+
 from processor_runtime.envelopes import Envelope
 from processor_runtime.errors import Detail
 
-from .base import Payload
+from .base import DONE, Event, Payload
 from .errors import EndpointMissingError
 
 
@@ -19,3 +21,7 @@ class ModalAdapter:
         raise EndpointMissingError(
             Detail(path="--adapter", message="modal is not available yet: use --adapter process")
         )
+
+    async def stream(self, payload: Payload, *, timeout_s: float) -> AsyncGenerator[Event, None]:
+        """Stream nothing; raises as `run`."""
+        yield Event(DONE, await self.run(payload, timeout_s=timeout_s))

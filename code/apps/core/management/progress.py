@@ -1,11 +1,15 @@
-"""One line at a terminal that says what is being done; warnings and errors stay above it."""
+"""What a terminal shows while a run goes on: one line, or its stream; warnings and errors stay above it."""
 
 from types import TracebackType
 from typing import Any, Final, Self
 
 import orjson
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.text import Text
+
+from apps.core.adapters.base import Event
 
 _SAID_IN_WORDS: Final = {
     "execution.start": "starting",
@@ -41,7 +45,10 @@ class ProgressLine:
         if record.get("level") in _LOUD:
             self._console.print(Text(line.decode()), soft_wrap=True)
         elif words := said(record):
-            self._status.update(Text(words, no_wrap=True, overflow="ellipsis"))
+            self._say(words)
+
+    def _say(self, text: str) -> None:
+        self._status.update(Text(text, no_wrap=True, overflow="ellipsis"))
 
 
 def said(record: dict[str, Any]) -> str:
@@ -50,3 +57,56 @@ def said(record: dict[str, Any]) -> str:
     if event.startswith(("handler.", "adapter.environment.uv")):
         return " ".join(filter(None, [event.removeprefix("adapter.environment."), str(record.get("message", ""))]))
     return _SAID_IN_WORDS.get(event, "")
+
+
+class LiveStream(ProgressLine):
+    """Shows a run's events too: tokens as text, progress as a bar, each output as it appears."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        super().__init__(console)
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            console=self._console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("starting", total=None)
+        self._text = ""
+        self._live = Live(console=self._console, transient=True, get_renderable=self._picture)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+        if self._text:
+            self._console.print(Text(self._text))
+
+    def show(self, event: Event) -> None:
+        """Show one *event* of the stream."""
+        data = event.data
+        if event.name == "token":
+            # finished lines stay; only the last one is drawn again and again
+            *lines, self._text = (self._text + data["text"]).split("\n")
+            for line in lines:
+                self._console.print(Text(line))
+        elif event.name == "progress":
+            fraction = data["fraction"]
+            self._bar.update(
+                self._task,
+                description=data["message"],
+                total=None if fraction is None else 1.0,
+                completed=fraction or 0,
+            )
+        elif event.name == "output":
+            self._console.print(Text(f"wrote {data['path']}", "dim"))
+
+    def _say(self, text: str) -> None:
+        self._bar.update(self._task, description=text)
+
+    def _picture(self) -> Group:
+        return Group(*([Text(self._text)] if self._text else []), self._bar)

@@ -1,0 +1,1 @@
+"""A processor for the conformance kit itself."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TypeVar
 import pytest
 
 from apps.core.adapters.process import service
+from apps.core.adapters.process.launch import mortal
 from apps.core.adapters.process.service import Service, described, serving
 from tests.support.executions import Story, alive
 from tests.support.service import wait_until
@@ -162,10 +164,9 @@ def test_a_signal_without_a_name_has_its_number() -> None:
 
 def test_a_command_is_not_started_for_a_caller_that_is_gone() -> None:
     """Between the start and the promise of the kernel the caller may have died."""
-    program = f"""
-import os, subprocess, sys
-done = subprocess.run([sys.executable, "-I", "-S", {str(service._LAUNCH)!r}, "1", sys.executable, "-c", "print('ran')"])
-print(done.returncode, file=sys.stderr)
-"""
+    mine = str(os.getpid())
+    command = ["1" if word == mine else word for word in mortal([sys.executable, "-c", "print('ran')"])]
 
-    assert during(program, ended).tail() == "1"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")

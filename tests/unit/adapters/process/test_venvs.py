@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
+import uv
 
 from apps.core.adapters.errors import HealthError
 from apps.core.adapters.journal import Journal
 from apps.core.adapters.process import venvs
-from tests.support.executions import Story
-
-Uv = Callable[..., Any]
+from tests.support.executions import Story, alive, marked
 
 
 class FakeUv:
@@ -44,9 +43,9 @@ def lock(tmp_path: Path) -> Path:
     return path
 
 
-def build(lock: Path, uv: FakeUv, monkeypatch: pytest.MonkeyPatch, story: Story, callers: int = 1) -> list[Path]:
+def build(lock: Path, fake: FakeUv, monkeypatch: pytest.MonkeyPatch, story: Story, callers: int = 1) -> list[Path]:
     """Return what *callers* at once get."""
-    monkeypatch.setattr(venvs, "_uv", uv)
+    monkeypatch.setattr(venvs, "_uv", fake)
     folder = lock.parent / "venvs"
 
     async def at_once() -> list[Path]:
@@ -62,34 +61,34 @@ def folders(lock: Path) -> list[str]:
 
 def test_an_environment_is_built_from_hashed_wheels_and_kept(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The second call finds it; nothing but what the lock names is installed, and no package's code runs."""
-    uv, story = FakeUv(), Story()
+    fake, story = FakeUv(), Story()
 
-    first, second = build(lock, uv, monkeypatch, story)[0], build(lock, uv, monkeypatch, story)[0]
+    first, second = build(lock, fake, monkeypatch, story)[0], build(lock, fake, monkeypatch, story)[0]
 
     assert first == second == lock.parent / "venvs" / venvs.key(lock.read_bytes()) / "bin" / "python"
-    assert [call[0] for call in uv.calls] == ["venv", "pip"]
-    assert {"sync", "--require-hashes", "--no-build", str(lock)} <= set(uv.calls[1])
+    assert [call[0] for call in fake.calls] == ["venv", "pip"]
+    assert {"sync", "--require-hashes", "--no-build", str(lock)} <= set(fake.calls[1])
     assert [record["event"] for record in story.records] == ["adapter.environment.build", "adapter.environment.ready"]
 
 
 def test_many_callers_at_once_build_it_once(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The others wait, and say so."""
-    uv, story = FakeUv(), Story()
+    fake, story = FakeUv(), Story()
 
-    found = build(lock, uv, monkeypatch, story, callers=5)
+    found = build(lock, fake, monkeypatch, story, callers=5)
 
     assert len(set(found)) == 1
-    assert len(uv.calls) == 2
+    assert len(fake.calls) == 2
     assert len(story.events("adapter.environment.wait")) == 4
 
 
 def test_another_lock_is_another_environment(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both stay: two processors may differ."""
-    uv = FakeUv()
-    first = build(lock, uv, monkeypatch, Story())
+    fake = FakeUv()
+    first = build(lock, fake, monkeypatch, Story())
     lock.write_text("anyio==2 --hash=sha256:0\n", encoding="utf-8")
 
-    assert build(lock, uv, monkeypatch, Story()) != first
+    assert build(lock, fake, monkeypatch, Story()) != first
     assert len(folders(lock)) == 2
 
 
@@ -121,11 +120,11 @@ def test_an_environment_whose_python_is_gone_is_built_anew(lock: Path, monkeypat
     (python,) = build(lock, FakeUv(), monkeypatch, Story())
     python.unlink()
     python.symlink_to("/nowhere/python")
-    uv = FakeUv()
+    fake = FakeUv()
 
-    assert build(lock, uv, monkeypatch, Story()) == [python]
+    assert build(lock, fake, monkeypatch, Story()) == [python]
     assert python.exists()
-    assert len(uv.calls) == 2
+    assert len(fake.calls) == 2
 
 
 def test_a_processor_without_a_lock_is_refused(lock: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,4 +155,31 @@ def test_what_uv_says_against_a_lock_is_in_the_details(tmp_path: Path, text: str
     first, *rest = refused.value.details
     assert first["message"].startswith("uv pip: exit status ")
     assert reason in " ".join(detail["message"] for detail in rest)
+    assert folders(lock) == []
+
+
+def test_a_build_that_is_cancelled_ends_uv_and_leaves_nothing(
+    lock: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the first minute: no download goes on, and half an environment is nobody's."""
+    mark, fake = tmp_path / "mark", tmp_path / "uv"
+    fake.write_text(
+        f'#!/bin/sh\nmkdir -p "$(printf %s "$*" | grep -o "[^ ]*part")"\necho $$ > {mark}\nexec sleep 3600\n'
+    )
+    fake.chmod(0o755)
+    monkeypatch.setattr(uv, "find_uv_bin", lambda: str(fake))
+    story, part = Story(), f"{venvs.key(lock.read_bytes())}.{os.getpid()}.part"
+
+    async def cancel() -> int:
+        building = asyncio.ensure_future(venvs.environment(lock, tmp_path / "venvs", dict(os.environ), story.journal))
+        pid = await marked(mark)
+        assert folders(lock) == [part]
+        building.cancel()
+        await asyncio.wait([building])
+        assert building.cancelled()
+        return pid
+
+    pid = asyncio.run(cancel())
+
+    assert not alive(pid)
     assert folders(lock) == []

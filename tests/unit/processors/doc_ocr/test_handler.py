@@ -7,6 +7,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from functools import partial
 from io import BytesIO
 from itertools import count
 from pathlib import Path
@@ -225,7 +227,8 @@ class PlayedEngine:
     def __init__(self, see: Callable[[Image.Image], list[Finding]]) -> None:
         self.see = see
         self.params: dict[str, object] = {}
-        self.threads: list[int] = []
+        self.cfg = {"Det": SimpleNamespace(), "Rec": SimpleNamespace()}
+        self.cv2_threads = 0
         self.seen: list[tuple[int, int]] = []
 
     def __call__(self, picture: Image.Image) -> SimpleNamespace:
@@ -256,13 +259,24 @@ def play(ocr: Ocr, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Play:
             engine.params = params
             return engine
 
-        rapidocr, cv2, onnxruntime = ModuleType("rapidocr"), ModuleType("cv2"), ModuleType("onnxruntime")
-        rapidocr.__file__ = str(tmp_path / "rapidocr" / "__init__.py")
-        vars(rapidocr)["RapidOCR"] = made
-        vars(cv2)["setNumThreads"] = engine.threads.append
-        vars(onnxruntime)["set_default_logger_severity"] = lambda _: None
-        for module in (rapidocr, cv2, onnxruntime):
-            monkeypatch.setitem(sys.modules, module.__name__, module)
+        def options() -> SimpleNamespace:
+            entries: dict[str, str] = {}
+            return SimpleNamespace(entries=entries, add_session_config_entry=entries.__setitem__)
+
+        modules: dict[str, dict[str, object]] = {
+            "rapidocr": {"RapidOCR": made, "__file__": str(tmp_path / "rapidocr" / "__init__.py")},
+            "omegaconf": {"flag_override": lambda *_: nullcontext()},
+            "cv2": {"setNumThreads": partial(setattr, engine, "cv2_threads")},
+            "onnxruntime": {
+                "set_default_logger_severity": lambda _: None,
+                "SessionOptions": options,
+                "InferenceSession": lambda path, options, **more: SimpleNamespace(path=path, options=options, **more),
+            },
+        }
+        for name, content in modules.items():
+            module = ModuleType(name)
+            vars(module).update(content)
+            monkeypatch.setitem(sys.modules, name, module)
         return engine
 
     return played
@@ -342,24 +356,27 @@ def test_a_page_that_makes_no_sense_either_way_is_kept_as_it_came(ocr: Ocr, play
 
 
 def test_the_engine_computes_with_our_share_of_the_machine(ocr: Ocr, play: Play) -> None:
-    """As many threads as the registry asks for cores, if there are as many."""
+    """As many threads as the registry asks for cores, if there are as many; none spins while it waits."""
     engine = play(lambda _: [((9, 9, 99, 29), "text", 1.0)])
     ocr.run(PAGE, mode="real")
     expected = min(2, os.cpu_count() or 1)
 
-    assert engine.threads == [expected]
-    assert engine.params["EngineConfig.onnxruntime.intra_op_num_threads"] == expected
+    assert engine.cv2_threads == expected
+    for part in engine.cfg.values():
+        assert part.session.options.intra_op_num_threads == expected
+        assert part.session.options.entries == {"session.intra_op.allow_spinning": "0"}
 
 
-def test_the_engine_gets_its_models_by_path(ocr: Ocr, play: Play, tmp_path: Path) -> None:
-    """Models that are only named are fetched from the network when they are not as expected."""
+def test_the_models_are_those_in_the_wheel(ocr: Ocr, play: Play, tmp_path: Path) -> None:
+    """Models that rapidocr looks for itself are fetched from the network when they are not as expected."""
     engine = play(lambda _: [((9, 9, 99, 29), "text", 1.0)])
     ocr.run(PAGE, mode="real")
-    paths = {name: Path(str(value)) for name, value in engine.params.items() if name.endswith("model_path")}
 
-    assert set(paths) == {"Det.model_path", "Rec.model_path"}
-    assert {path.parent for path in paths.values()} == {tmp_path / "rapidocr" / "models"}
-    assert engine.params["Global.use_cls"] is False
+    assert {name: Path(part.session.path) for name, part in engine.cfg.items()} == {
+        "Det": tmp_path / "rapidocr" / "models" / "PP-OCRv6_det_small.onnx",
+        "Rec": tmp_path / "rapidocr" / "models" / "PP-OCRv6_rec_small.onnx",
+    }
+    assert engine.params["Global.use_cls"] is False  # the third model is never asked
 
 
 def test_an_engine_that_reads_nothing_at_all_fails_its_set_up(ocr: Ocr, play: Play) -> None:

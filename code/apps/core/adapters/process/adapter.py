@@ -9,13 +9,13 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from apps.core.adapters.base import Payload
+from apps.core.adapters.base import Event, Payload
 from apps.core.adapters.errors import CrashedError, HealthError, NetworkError
 from apps.core.adapters.journal import Journal
 from apps.core.registry import Registration
@@ -72,12 +72,37 @@ class ProcessAdapter:
             BadResponseError: an answer that is not this execution's envelope.
             NetworkError: the connection was lost, and the process lives.
         """
+        async with self._ready(payload) as (service, client):
+            from apps.core.adapters import http  # noqa: PLC0415  # as in `_started`
+
+            try:
+                return await http.ask(client, payload, deadline_s=timeout_s + ANSWER_GRACE_S)
+            except NetworkError as exc:
+                raise await _crashed(service, exc) from exc
+
+    async def stream(self, payload: Payload, *, timeout_s: float) -> AsyncGenerator[Event, None]:
+        """Yield what one run tells, ``done`` last, from a process that lives no longer than it.
+
+        Raises:
+            ProcessorError: as `run`.
+        """
+        async with self._ready(payload) as (service, client):
+            from apps.core.adapters import http  # noqa: PLC0415  # as in `_started`
+
+            try:
+                async for event in http.stream(client, payload, deadline_s=timeout_s + ANSWER_GRACE_S):
+                    yield event
+            except NetworkError as exc:
+                raise await _crashed(service, exc) from exc
+
+    @asynccontextmanager
+    async def _ready(self, payload: Payload) -> AsyncIterator[tuple[Service, "httpx2.AsyncClient"]]:
         python = self.python or await venvs.environment(
             self.registration.folder / "requirements.txt", self.venvs, self.environ, self.journal
         )
         async with self._started(python, payload["mode"]) as (service, client):
             await self._healthy(service, client)
-            return await self._answered(service, client, payload, timeout_s)
+            yield service, client
 
     @asynccontextmanager
     async def _started(self, python: Path, mode: str) -> AsyncIterator[tuple[Service, "httpx2.AsyncClient"]]:
@@ -118,20 +143,6 @@ class ProcessAdapter:
             await asyncio.wait([settled])
         raise HealthError(Detail(path="process", message=reason), Detail(path="stderr", message=service.tail()))
 
-    async def _answered(
-        self, service: Service, client: "httpx2.AsyncClient", payload: Payload, timeout_s: float
-    ) -> Envelope:
-        from apps.core.adapters import http  # noqa: PLC0415  # as in `_started`
-
-        try:
-            return await http.ask(client, payload, deadline_s=timeout_s + ANSWER_GRACE_S)
-        except NetworkError as exc:
-            # a connection breaks a moment before the kernel reports the death behind it
-            await asyncio.wait([service.exited], timeout=_EXIT_WAIT_S)
-            if not service.exited.done():
-                raise
-            raise CrashedError(Detail(path="process", message=service.ending())) from exc
-
     def _environ(self, python: Path, folder: Path, mode: str, token: str) -> dict[str, str]:
         """Return the environment of the process: built from nothing, as a container's is."""
         declaration = self.registration.declaration
@@ -152,6 +163,13 @@ class ProcessAdapter:
             "PROCESSOR_TOKEN": token,
             **{name: self.environ[name] for name in passed if self.environ.get(name)},
         }
+
+
+async def _crashed(service: Service, lost: NetworkError) -> CrashedError | NetworkError:
+    """Return what the *lost* connection means: the process died, or it lives and cannot be reached."""
+    # a connection breaks a moment before the kernel reports the death behind it
+    await asyncio.wait([service.exited], timeout=_EXIT_WAIT_S)
+    return CrashedError(Detail(path="process", message=service.ending())) if service.exited.done() else lost
 
 
 def private_folder() -> Path:

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -13,12 +12,13 @@ from typing import Final, Self
 
 from apps.core.adapters.journal import Journal
 
+from .launch import mortal
+
 TAIL_BYTES: Final = 2048
 LONGEST_LINE: Final = 1024 * 1024
 STOP_GRACE_S: Final = 5.0
 _DRAIN_S: Final = 1.0
 _READ_BYTES: Final = 64 * 1024
-_LAUNCH: Final = Path(__file__).with_name("launch.py")
 _STDOUT, _STDERR = 1, 2
 
 Take = Callable[[bytes], None]
@@ -50,7 +50,7 @@ class Service:
             OSError: it cannot be started.
         """
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(_LAUNCH), str(os.getpid()), *command),
+            *mortal(command),
             cwd=cwd,
             env=dict(environ),
             stdin=asyncio.subprocess.DEVNULL,

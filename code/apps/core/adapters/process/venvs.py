@@ -19,6 +19,7 @@ from apps.core.adapters.errors import HealthError
 from apps.core.adapters.journal import Journal
 from processor_runtime.errors import Detail
 
+from .launch import mortal
 from .package_index import uv_environment
 
 _LOCK_POLL_S: Final = 0.2
@@ -134,7 +135,7 @@ async def _uv(environ: Mapping[str, str], journal: Journal, *arguments: str) -> 
     from uv import find_uv_bin  # noqa: PLC0415  # only where something is built
 
     process = await asyncio.create_subprocess_exec(
-        *(find_uv_bin(), *arguments),
+        *mortal([find_uv_bin(), *arguments]),
         env={**environ, **uv_environment(environ), "NO_COLOR": "1"},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,

@@ -18,6 +18,7 @@ from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFo
 
 if TYPE_CHECKING:
     from apps.core.adapters.journal import Journal
+    from apps.core.executions import Watch
     from apps.core.host import Host
     from apps.core.request import ExecutionRequest
     from processor_runtime.envelopes import Envelope
@@ -28,6 +29,9 @@ SUCCESS, ERROR, WRONG_USAGE = 0, 1, 2
 EXAMPLES: Final = """\
 examples, from the folder code/:
   python manage.py run_processor --ref llm/chat@1 --adapter process --json \\
+    --inputs-json '{"schema":"v1","params":{"messages":[{"role":"user","content":"Hello"}]}}'
+
+  python manage.py run_processor --ref llm/chat@1 --adapter process --stream \\
     --inputs-json '{"schema":"v1","params":{"messages":[{"role":"user","content":"Hello"}]}}'
 
   python manage.py run_processor --ref doc/ocr@1 --adapter process --mode real --save-dir /tmp/page \\
@@ -82,9 +86,8 @@ class Command(BaseCommand):
         add("--mode", default="mock", metavar="mock|real", help="mock costs nothing, needs no secret (default: mock)")
         add(
             "--write-prefix",
-            default="/artifacts/outputs/{execution_id}/",
             metavar="PATH",
-            help="logical folder of all that the run writes (default: %(default)s)",
+            help="logical folder of all that the run writes (default: /artifacts/outputs/{execution_id}/)",
         )
         inputs = parser.add_mutually_exclusive_group(required=True)
         inputs.add_argument("--inputs-json", metavar="JSON", help="the inputs, as the processor's registry.yaml says")
@@ -101,6 +104,7 @@ class Command(BaseCommand):
         add("--timeout-s", type=_seconds, metavar="SECONDS", help="the longest run; lowers the registry's limit")
         add("--save-dir", type=Path, metavar="DIR", help="copy the outputs here; files of the same name are replaced")
         add("--expected-digest", type=_digest, metavar="SHA256", help="refuse the answer of any image but this one")
+        add("--stream", action="store_true", help="show what the run tells while it goes on: progress, tokens, outputs")
         add("--json", action="store_true", help="stdout is one line, the envelope; stderr is NDJSON")
 
     def handle(self, **options: Any) -> None:
@@ -138,38 +142,55 @@ def _envelope(options: dict[str, Any]) -> "Envelope":
     Raises:
         UsageError: they cannot mean anything.
     """
+    try:
+        return _asked(options)
+    except KeyboardInterrupt:  # before anything was started: from then on signals cancel the execution
+        from apps.core.executions import refusal  # noqa: PLC0415  # see the module's docstring
+        from apps.core.host import Host  # noqa: PLC0415  # the same
+        from processor_runtime.errors import CancelledRunError  # noqa: PLC0415  # the same
+
+        return refusal(_request(options), Host.here(), CancelledRunError())
+
+
+def _asked(options: dict[str, Any]) -> "Envelope":
     from apps.core.executions import refusal  # noqa: PLC0415  # see the module's docstring
     from apps.core.host import Host  # noqa: PLC0415  # the same
-    from apps.core.request import ExecutionRequest, new_execution_id, refuse_real_in_ci  # noqa: PLC0415  # the same
-    from processor_runtime.errors import CancelledRunError, CiSafetyError  # noqa: PLC0415  # the same
+    from apps.core.request import refuse_real_in_ci  # noqa: PLC0415  # the same
+    from processor_runtime.errors import CiSafetyError  # noqa: PLC0415  # the same
 
-    host = Host.here()
-    execution_id = options["execution_id"]
-    request = ExecutionRequest(
+    host, request = Host.here(), _request(options)
+    try:
+        refuse_real_in_ci(request.mode, host.environ)
+    except CiSafetyError as exc:
+        return refusal(request, host, exc)
+    inputs = _inputs(options["inputs_json"], options["inputs_file"])
+    attachments = _attachments(options["attach"])
+    _prepare(request.save_dir)
+    request = replace(request, inputs=inputs, attachments=attachments)
+    return _executed(request, host, as_json=options["json"], streams=options["stream"])
+
+
+def _request(options: dict[str, Any]) -> "ExecutionRequest":
+    """Return what *options* ask for, without the parts that are read from files."""
+    from apps.core.request import DEFAULT_PREFIX, ExecutionRequest, new_execution_id  # noqa: PLC0415  # as above
+
+    execution_id, write_prefix = options["execution_id"], options["write_prefix"]
+    return ExecutionRequest(
         ref=options["ref"],
         adapter=options["adapter"],
         inputs=None,
+        # an empty one is refused by the contract's rule, not replaced
         execution_id=new_execution_id() if execution_id is None else execution_id,
         mode=options["mode"],
-        write_prefix=options["write_prefix"],
+        write_prefix=DEFAULT_PREFIX if write_prefix is None else write_prefix,
         timeout_s=options["timeout_s"],
         expected_digest=options["expected_digest"],
         save_dir=options["save_dir"],
     )
-    try:
-        refuse_real_in_ci(request.mode, host.environ)
-        inputs = _inputs(options["inputs_json"], options["inputs_file"])
-        attachments = _attachments(options["attach"])
-        _prepare(request.save_dir)
-        return _executed(replace(request, inputs=inputs, attachments=attachments), host, as_json=options["json"])
-    except CiSafetyError as exc:
-        return refusal(request, host, exc)
-    except KeyboardInterrupt:
-        return refusal(request, host, CancelledRunError())
 
 
-def _executed(request: "ExecutionRequest", host: "Host", *, as_json: bool) -> "Envelope":
-    """Return the envelope of *request*; at a terminal, one line says meanwhile what is done.
+def _executed(request: "ExecutionRequest", host: "Host", *, as_json: bool, streams: bool) -> "Envelope":
+    """Return the envelope of *request*; at a terminal, one line says meanwhile what is done, or shows the stream.
 
     Raises:
         UsageError: attachments and params do not fit together.
@@ -181,23 +202,28 @@ def _executed(request: "ExecutionRequest", host: "Host", *, as_json: bool) -> "E
 
     try:
         if as_json or not sys.stderr.isatty():
-            return asyncio.run(_until_signalled(request, host, Journal()))
-        from apps.core.management.progress import ProgressLine  # noqa: PLC0415  # see the module's docstring
+            journal = Journal()
+            watch = journal.bind(ref=request.ref).stream if streams else None
+            return asyncio.run(_until_signalled(request, host, journal, watch))
+        from apps.core.management.progress import LiveStream, ProgressLine  # noqa: PLC0415  # see the module's docstring
 
-        with ProgressLine() as line:
-            return asyncio.run(_until_signalled(request, host, Journal(line.tell)))
+        with LiveStream() if streams else ProgressLine() as line:
+            watch = line.show if isinstance(line, LiveStream) else None
+            return asyncio.run(_until_signalled(request, host, Journal(line.tell), watch))
     except AttachmentError as exc:
         raise UsageError(str(exc)) from exc
 
 
-async def _until_signalled(request: "ExecutionRequest", host: "Host", journal: "Journal") -> "Envelope":
+async def _until_signalled(
+    request: "ExecutionRequest", host: "Host", journal: "Journal", watch: "Watch | None"
+) -> "Envelope":
     """Return the envelope of *request*; a signal that would end this process cancels it, so that nothing is left."""
     import asyncio  # noqa: PLC0415  # see the module's docstring
 
     from apps.core.executions import execute, refusal  # noqa: PLC0415  # the same
     from processor_runtime.errors import CancelledRunError  # noqa: PLC0415  # the same
 
-    execution = asyncio.ensure_future(execute(request, host, journal))
+    execution = asyncio.ensure_future(execute(request, host, journal, watch))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, execution.cancel)
     try:

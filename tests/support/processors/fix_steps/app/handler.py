@@ -1,4 +1,4 @@
-"""fix/steps@1: does what `params.do` says. FIXTURE_KIND=async makes the handler async, FIXTURE_SETUP gives it a set-up."""
+"""fix/steps@1: does what `params.do` says. FIXTURE_KIND=async makes it async, FIXTURE_SETUP gives it a set-up."""
 
 import asyncio
 import os

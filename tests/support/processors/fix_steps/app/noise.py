@@ -15,12 +15,12 @@ STREAMS: Final = {1: "stdout", 2: "stderr"}
 
 def say(_run: Any, fd: int, text: str, end: str = "\n") -> None:
     """Print."""
-    print(text, end=end, file=getattr(sys, STREAMS[fd]), flush=True)  # noqa: T201
+    print(text, end=end, file=getattr(sys, STREAMS[fd]), flush=True)
 
 
 def say_to_original(_run: Any, fd: int, text: str) -> None:
     """Print to the stream that Python began with."""
-    print(text, file=getattr(sys, f"__{STREAMS[fd]}__"), flush=True)  # noqa: T201
+    print(text, file=getattr(sys, f"__{STREAMS[fd]}__"), flush=True)
 
 
 def say_in_thread(run: Any, fd: int, text: str) -> None:

@@ -76,17 +76,6 @@ def write_half(run: Run, path: str) -> None:
         pass
 
 
-def try_write(run: Run, path: str, mark: str) -> None:
-    """Try to write, and leave a *mark* that says how it went."""
-    try:
-        run.write_text(path, "late")
-    except BaseException as error:
-        marks.leave(f"{mark}.{type(error).__name__}")
-        marks.leave(f"{mark}.refused")
-        raise
-    marks.leave(f"{mark}.written")
-
-
 def report(run: Run) -> None:
     """Write what the handler sees to `outputs/data.json`."""
     run.write_json(
@@ -228,7 +217,6 @@ STEPS: Final[Mapping[str, Step]] = {
     "write_json": write_json,
     "write_size": write_size,
     "write_half": write_half,
-    "try_write": try_write,
     "report": report,
     "raise": fail,
     "raise_secret": fail_with_secret,

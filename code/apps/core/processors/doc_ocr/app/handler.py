@@ -33,6 +33,7 @@ from .utils import (
 
 DEFAULT_DPI: Final = 150
 DEFAULT_MIN_CONFIDENCE: Final = 0.5
+MODELS: Final = {"Det": "PP-OCRv6_det_small.onnx", "Rec": "PP-OCRv6_rec_small.onnx"}  # in rapidocr's wheel
 REGISTRY: Final = Path(__file__).parents[1] / "registry.yaml"
 
 
@@ -74,33 +75,43 @@ def load_engine(_secrets: Mapping[str, str]) -> Engine:
 
     Raises:
         RuntimeError: the engine runs and reads nothing where there is text.
-        FileNotFoundError: the installed wheel holds no models.
+        Exception: the installed wheel holds no models, as onnxruntime says it.
     """
     # imported here: mock needs none of it, and it takes two seconds
-    rapidocr = import_module("rapidocr")
-    import_module("onnxruntime").set_default_logger_severity(4)  # else it warns of GPUs that are not there
+    rapidocr, omegaconf, cv2 = map(import_module, ("rapidocr", "omegaconf", "cv2"))
     threads = engine_threads()
-    import_module("cv2").setNumThreads(threads)  # else one for each core of the host, whatever our share of it
-    # paths, because a model that is only named is downloaded when its hash is not the expected one
-    models = Path(str(rapidocr.__file__)).parent / "models"
-    engine = Engine(
-        rapidocr.RapidOCR(
-            params={
-                "Global.log_level": "critical",  # a page without text is no warning
-                "Global.use_preprocess_img": False,  # `fitted` does it, and bounds the memory
-                "Global.use_cls": False,  # it turns upright lines over; `Engine.lines` looks at whole pages
-                "Global.text_score": 0.0,  # `min_confidence` decides, for each run
-                "Det.model_path": str(models / "PP-OCRv6_det_small.onnx"),
-                "Rec.model_path": str(models / "PP-OCRv6_rec_small.onnx"),
-                "Rec.rec_batch_num": 3,  # all of a batch are padded to its longest line: with 6, a quarter more work
-                "EngineConfig.onnxruntime.intra_op_num_threads": threads,
-                "EngineConfig.onnxruntime.inter_op_num_threads": 1,
-            }
-        )
+    cv2.setNumThreads(threads)  # else one for each core of the host, whatever our share of it
+    reader = rapidocr.RapidOCR(
+        params={
+            "Global.log_level": "critical",  # a page without text is no warning
+            "Global.use_preprocess_img": False,  # `fitted` does it, and bounds the memory
+            "Global.use_cls": False,  # it turns upright lines over; `Engine.lines` looks at whole pages
+            "Global.text_score": 0.0,  # `min_confidence` decides, for each run
+            "Rec.rec_batch_num": 3,  # all of a batch are padded to its longest line: with 6, a quarter more work
+        }
     )
+    models = Path(str(rapidocr.__file__)).parent / "models"
+    # sessions of our own, because a model that rapidocr looks for is downloaded when it is not as expected
+    for part, name in MODELS.items():
+        with omegaconf.flag_override(reader.cfg, "allow_objects", True):  # noqa: FBT003  # its own way to say it
+            reader.cfg[part].session = model_session(models / name, threads)
+    engine = Engine(reader)
     if not engine.read(trial_card()):
         raise RuntimeError("the engine reads nothing on a card that holds text")
     return engine
+
+
+def model_session(model: Path, threads: int) -> Any:
+    """Return the onnxruntime session of the file *model*, on the CPU with that many *threads*."""
+    onnxruntime = import_module("onnxruntime")
+    onnxruntime.set_default_logger_severity(4)  # else it warns of GPUs that are not there
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = threads
+    options.enable_cpu_mem_arena = False  # what a large page took is given back
+    # else threads that wait spin: on a busy machine a page took a third longer, and a quarter more of the CPU
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
 
 
 def engine_threads() -> int:
