@@ -90,5 +90,5 @@ def payload(service: Service) -> JsonObject:
 
 @pytest.fixture(params=["sync", "async"])
 def steps(services: Services, request: pytest.FixtureRequest) -> Service:
-    """The fixture whose handler does what a test says, in both modes, with a sync handler and then with an async one."""
+    """The fixture whose handler does what a test says, in both modes: with a sync handler, then with an async one."""
     return services.get(STEPS, FIXTURE_KIND=request.param, FIX_SECRET=SECRET, FIX_OPTION=OPTION)

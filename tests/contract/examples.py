@@ -31,7 +31,8 @@ def bad_inputs(service: Service) -> list[Any]:
     good = example_inputs(service)
     candidates: list[Any] = [None, [], "x", 5, {}, {**good, "surprise": 1}, {**good, "schema": "v2"}]
     candidates += [{name: value for name, value in good.items() if name != dropped} for dropped in good]
-    candidates += [{**good, "params": value} for value in (None, [], "x", {})]
+    replacements: list[Any] = [None, [], "x", {}]
+    candidates += [{**good, "params": value} for value in replacements]
     candidates += [{**good, "params": {**good["params"], name: {"not": ["it"]}}} for name in good["params"]]
     bad = [candidate for candidate in candidates if not judge(service).is_valid(candidate)]
     assert len(bad) >= 5, f"{service.ref} takes nearly everything for inputs"
@@ -84,9 +85,8 @@ def _of_kind(kind: str, schema: JsonObject, root: JsonObject, service: Service) 
             return "x" * max(1, schema.get("minLength", 1))
         case "integer" | "number":
             return schema.get("minimum", schema.get("exclusiveMinimum", 0) + 1)
-        case "boolean":
-            return True
-    return None
+        case _:
+            return True if kind == "boolean" else None
 
 
 def _sample(samples: Path) -> tuple[bytes, str]:

@@ -56,7 +56,7 @@ Response = httpx2.Response | tuple[HTTPResponse, bytes]
 def refusal(
     service: Service, response: Response, code: str, message: str | None = None, *, execution_id: str = ""
 ) -> JsonObject:
-    """Return the error of *response*; fails unless that is a refusal with *code*, before any run, as the contract has it."""
+    """Return the error of *response*; fails unless it is a refusal with *code*, and no run began."""
     envelope = failure(service, response, code, message, execution_id=execution_id)
     assert set(envelope["meta"]) == BEFORE_A_RUN
     error: JsonObject = envelope["error"]
@@ -212,5 +212,3 @@ def _matches(declared: str, path: str) -> bool:
     return len(wanted) == len(segments) and all(
         re.fullmatch(translate(pattern), segment) for pattern, segment in zip(wanted, segments, strict=True)
     )
-
-

@@ -13,7 +13,6 @@ import httpx2
 import pytest
 
 from tests.contract.discovery import OURS, PROCESSORS, discovered
-from tests.contract.examples import example_inputs
 from tests.contract.judge import failure, refusal, success
 from tests.support.service import JsonObject, Service
 
@@ -104,9 +103,7 @@ def test_a_request_may_name_the_ref(service: Service, payload: JsonObject) -> No
 
 
 @pytest.mark.parametrize("execution_id", ["7", "A.b_c-9", "a" * 128, "e1..", "e-"])
-def test_an_execution_id_may_be_any_name_of_a_file(
-    service: Service, payload: JsonObject, execution_id: str
-) -> None:
+def test_an_execution_id_may_be_any_name_of_a_file(service: Service, payload: JsonObject, execution_id: str) -> None:
     """Letters, digits, dots, dashes and underscores, up to 128, the first a letter or digit."""
     payload |= {"execution_id": execution_id, "write_prefix": f"/artifacts/ids/{uuid4()}/{{execution_id}}/"}
 

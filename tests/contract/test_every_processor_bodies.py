@@ -128,7 +128,7 @@ def test_what_two_readers_could_read_in_two_ways_is_refused(service: Service, sp
 GOOD_VALUES = [
     pytest.param('"\\ud83d\\ude00"', id="a pair of surrogates"),
     pytest.param('"\\uffff\\ufdd0\\u0000"', id="noncharacters and an escaped NUL"),
-    pytest.param("\"\uffff\U0010ffff\x7f\u2028\ufeff\"", id="noncharacters as they are"),
+    pytest.param('"\uffff\U0010ffff\x7f\u2028\ufeff"', id="noncharacters as they are"),
     pytest.param(str(MOST), id="2^53-1"),
     pytest.param(str(-MOST), id="-(2^53-1)"),
     pytest.param("1e16", id="a large number with an exponent"),

@@ -1,4 +1,4 @@
-"""What a caller, a network or somebody with a hand in the artifacts folder may try, and what comes of it (§1, §2, §4, §7)."""
+"""What callers, networks and others with a hand in the artifacts folder may try, and what comes of it (§1 to §7)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tests.support.callers import Callers, answer_on
 from tests.support.service import READY, WAIT_S, JsonObject, Service
 from tests.support.sse import Stream
 
+JSON = "Content-Type: application/json"
 TOKEN = "canary-token-93d2"
 MASK = "***"
 
@@ -72,7 +73,7 @@ def test_slow_senders_hurt_nobody(plain: Service) -> None:
         for number in range(30):
             payload = callers.payload()
             body = json.dumps(payload).encode()
-            request = head("/run", "Content-Type: application/json", f"Content-Length: {len(body)}") + body
+            request = head("/run", JSON, f"Content-Length: {len(body)}") + body
             connection = connections.enter_context(connect(plain))
             begun = 5 if number % 2 else len(request) - len(body) + 5
             connection.sendall(request[:begun])
@@ -100,11 +101,11 @@ def test_half_a_body_is_no_run(plain: Service, path: str, chunked: bool) -> None
         before = plain.tree()
         with connect(plain) as connection:
             if chunked:
-                connection.sendall(head(path, "Content-Type: application/json", "Transfer-Encoding: chunked"))
+                connection.sendall(head(path, JSON, "Transfer-Encoding: chunked"))
                 connection.sendall(b"%x\r\n%b\r\n" % (len(body), body))  # all of it, but for the end
             else:
                 length = f"Content-Length: {len(body)}"
-                connection.sendall(head(path, "Content-Type: application/json", length) + body[:-1])
+                connection.sendall(head(path, JSON, length) + body[:-1])
         other = callers.payload()
         success(plain, plain.post(other), other)
 
@@ -114,23 +115,22 @@ def test_half_a_body_is_no_run(plain: Service, path: str, chunked: bool) -> None
         success(plain, plain.post(payload), payload)
 
 
-@pytest.mark.parametrize("path", ["/run", "/run-stream"])
-def test_a_body_that_is_announced_too_large_is_refused_unread(plain: Service, path: str) -> None:
+def test_a_body_that_is_announced_too_large_is_refused_unread(plain: Service) -> None:
     """The answer comes although nothing of the body was sent, and the connection does not hang."""
     before = plain.tree()
-    with connect(plain) as connection:
-        connection.sendall(head(path, "Content-Type: application/json", f"Content-Length: {LIMIT + 1}"))
-        refusal(plain, answer_on(connection), "ERR_INPUTS", "Request body too large")
-        assert is_closed(connection)
+    with connect(plain) as run, connect(plain) as stream:
+        for path, connection in (("/run", run), ("/run-stream", stream)):
+            connection.sendall(head(path, JSON, f"Content-Length: {LIMIT + 1}"))
+            refusal(plain, answer_on(connection), "ERR_INPUTS", "Request body too large")
+        assert is_closed(run)
+        assert is_closed(stream)
     assert plain.tree() == before
 
 
 def test_a_client_that_asks_before_it_sends_is_told_in_time(plain: Service) -> None:
     """`Expect: 100-continue`: the refusal comes in place of the invitation."""
     with connect(plain) as connection:
-        connection.sendall(
-            head("/run", "Content-Type: application/json", f"Content-Length: {LIMIT + 1}", "Expect: 100-continue")
-        )
+        connection.sendall(head("/run", JSON, f"Content-Length: {LIMIT + 1}", "Expect: 100-continue"))
         refusal(plain, answer_on(connection), "ERR_INPUTS", "Request body too large")
 
 
@@ -138,7 +138,7 @@ def test_a_chunked_body_is_refused_once_it_is_too_large(plain: Service) -> None:
     """However much more would come: the answer is there, and the connection does not hang."""
     chunk = b"10000\r\n" + b" " * 65536 + b"\r\n"
     with connect(plain) as connection:
-        connection.sendall(head("/run", "Content-Type: application/json", "Transfer-Encoding: chunked"))
+        connection.sendall(head("/run", JSON, "Transfer-Encoding: chunked"))
         with suppress(BrokenPipeError, ConnectionResetError):  # it may stop reading there
             for _ in range(LIMIT // 65536):
                 connection.sendall(chunk)
@@ -195,9 +195,7 @@ def test_the_limit_can_be_set(services: Services) -> None:
         pytest.param(head("/healthz", "Content-Length: -1", method="GET"), id="negative length"),
         pytest.param(head("/run", "Content-Length: 5", "Content-Length: 6") + b"{}", id="two lengths"),
         pytest.param(head("/run", "Content-Length: 5", "Transfer-Encoding: chunked") + b"{}", id="length and chunks"),
-        pytest.param(
-            head("/run", "Content-Type: application/json", "Transfer-Encoding: chunked") + b"zz\r\n", id="bad chunk"
-        ),
+        pytest.param(head("/run", JSON, "Transfer-Encoding: chunked") + b"zz\r\n", id="bad chunk"),
         pytest.param(head("/healthz", "X-Null: a\x00b", method="GET"), id="null in a header"),
         pytest.param(head("/\xff\xfe", method="GET"), id="path beyond ASCII"),
         pytest.param(head("//healthz", method="GET"), id="two slashes"),
@@ -291,7 +289,6 @@ WRONG = [
     pytest.param(None, id="none"),
     pytest.param(b"", id="empty"),
     pytest.param(b"Bearer", id="scheme alone"),
-    pytest.param(b"Bearer ", id="scheme and a space"),
     pytest.param(TOKEN.encode(), id="token alone"),
     pytest.param(b"Basic " + TOKEN.encode(), id="another scheme"),
     pytest.param(b"Bearer " + TOKEN[:-1].encode(), id="one letter short"),
@@ -543,7 +540,7 @@ def test_secrets_are_masked_wherever_a_run_tells_them(secretive: Service, path: 
     """Answer, events, receipt, mirror and log, nested and escaped; the artifact itself is as the handler wrote it."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
     with Callers(secretive) as callers:
-        context = {"token": f"is {TOKEN}", "nested": [{"secret": AWKWARD}], OPTION: "a key stays"}
+        context = {"token": f"is {TOKEN}", "nested": [{"secret": AWKWARD}]}
         payload = callers.exactly(
             ["token", f"say {AWKWARD} and"],
             ["token", OPTION],
@@ -565,13 +562,10 @@ def test_secrets_are_masked_wherever_a_run_tells_them(secretive: Service, path: 
         told += [(name, (folder / name).read_bytes()) for name in ("receipt.json", "outputs.json", "logs/trace.ndjson")]
         told += [("stderr", secretive.stderr().encode())]
         for where, content in told:
-            without_keys = content.replace(json.dumps(OPTION).encode() + b":", b"").replace(
-                json.dumps(OPTION).encode() + b": ", b""
-            )
-            check_no_secret(without_keys, where, AWKWARD, OPTION, TOKEN)
+            check_no_secret(content, where, AWKWARD, OPTION, TOKEN)
             assert MASK.encode() in content or where == "outputs.json"
         receipt = json.loads((folder / "receipt.json").read_bytes())
-        assert receipt["context"] == {"token": f"is {MASK}", "nested": [{"secret": MASK}], OPTION: "a key stays"}
+        assert receipt["context"] == {"token": f"is {MASK}", "nested": [{"secret": MASK}]}
         assert receipt["envelope"]["meta"]["extra"]["fine"] == "shown"
         assert (folder / "outputs" / "text.txt").read_text("utf-8") == AWKWARD
 
@@ -598,20 +592,25 @@ def test_secrets_are_masked_in_refusals_and_errors(secretive: Service) -> None:
     check_no_secret(secretive.stderr().encode(), "stderr", AWKWARD, OPTION, TOKEN)
 
 
-def test_short_secrets_and_what_is_no_string_value_stay(services: Services) -> None:
+def test_short_secrets_and_what_is_no_string_value_stay(tmp_path: Path) -> None:
     """Seven characters are too common to hide; keys, paths and ids are what others rely on."""
-    service = services.get(STEPS, FIX_SECRET="exactly8", FIX_OPTION="seven77")
-    with Callers(service) as callers:
-        payload = callers.payload(
+    service = Service(STEPS, tmp_path, {"FIX_SECRET": "exactly8", "FIX_OPTION": "seven77"}).start()
+    try:  # no `with`: that finds the secret on stderr, where it is an id
+        payload = Callers(service).payload(
             ["extra", {"short": "seven77", "long": "exactly8", "exactly8": 1}],
             mode="real",
             execution_id="exactly8",
+            context={"exactly8": "seven77"},
         )
         envelope = service.run(payload)
+        receipt = json.loads(service.file(f"{prefix_of(payload)}receipt.json").read_bytes())
+    finally:
+        service.stop()
 
-        assert envelope["meta"]["extra"] == {"short": "seven77", "long": MASK, "exactly8": 1}
-        assert envelope["execution_id"] == "exactly8"
-        assert envelope["outputs"][0]["path"] == "/artifacts/outputs/exactly8/outputs/text.txt"
+    assert envelope["meta"]["extra"] == {"short": "seven77", "long": MASK, "exactly8": 1}
+    assert envelope["execution_id"] == "exactly8"
+    assert envelope["outputs"][0]["path"] == "/artifacts/outputs/exactly8/outputs/text.txt"
+    assert receipt["context"] == {"exactly8": "seven77"}
 
 
 def test_a_stream_masks_a_secret_that_the_handler_streams(callers: Callers) -> None:

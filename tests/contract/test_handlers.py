@@ -246,7 +246,7 @@ def test_masking_leaves_keys_paths_and_ids_alone(tmp_path: Path) -> None:
     """An id or a file's name that happens to be a secret's value is still the id and the name."""
     service = Service(STEPS, tmp_path / "room", {"FIX_SECRET": SECRET}).start()
     try:
-        do = [["extra", {SECRET: "key"}], ["write", f"outputs/page-{SECRET}.png", "x"], WRITE]
+        do: list[list[Any]] = [["extra", {SECRET: "key"}], ["write", f"outputs/page-{SECRET}.png", "x"], WRITE]
         payload = asking(service, *do, mode="real", execution_id=SECRET, write_prefix="/artifacts/here/")
         envelope = success(service, service.post(payload), payload)
     finally:

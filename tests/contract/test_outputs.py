@@ -37,13 +37,17 @@ def test_all_that_is_declared_may_be_written(steps: Service) -> None:
         *["outputs/deep/b/part.txt", "outputs/deep/a/part.txt", "outputs/deep/a b/part.txt"],
     ]
     do = [["write", path, path] for path in written]
-    payload = asking(steps, *do, ["write_json", "outputs/data.json", {"é": [1]}], ["write_size", "outputs/blob.bin", 9999])
+    payload = asking(
+        steps, *do, ["write_json", "outputs/data.json", {"é": [1]}], ["write_size", "outputs/blob.bin", 9999]
+    )
 
     envelope = success(steps, steps.post(payload), payload)
 
     prefix = f"/artifacts/outputs/{payload['execution_id']}/"
     everything = [*written, "outputs/data.json", "outputs/blob.bin"]
-    assert [row["path"] for row in envelope["outputs"]] == sorted((prefix + path for path in everything), key=str.encode)
+    assert [row["path"] for row in envelope["outputs"]] == sorted(
+        (prefix + path for path in everything), key=str.encode
+    )
     assert json.loads(steps.file(f"{prefix}outputs/data.json").read_bytes()) == {"é": [1]}
     assert steps.file(f"{prefix}outputs/blob.bin").read_bytes() == bytes(9999)
     assert steps.file(f"{prefix}outputs/page-é.png").read_bytes() == "outputs/page-é.png".encode()
@@ -84,7 +88,8 @@ def test_an_output_that_was_broken_off_does_not_exist(steps: Service) -> None:
 PATHS = [
     "/etc/passwd", "/artifacts/outputs/x/outputs/text.txt", "../text.txt", "outputs/../text.txt", "outputs/../../x",
     "outputs/deep/../text.txt", "..", ".", "", "/", "text.txt", "logs/trace.ndjson", "receipt.json", "outputs.json",
-    "outputs/te\x00xt.txt", "outputs/page-\x00.png", "outputsx/text.txt", "./../outputs/text.txt", "outputs/page-/../x.png",
+    "outputs/te\x00xt.txt", "outputs/page-\x00.png", "outputsx/text.txt", "./../outputs/text.txt",
+    "outputs/page-/../x.png",
 ]  # fmt: skip
 
 
@@ -124,7 +129,9 @@ def test_an_output_that_is_written_twice_is_refused(steps: Service, twice: list[
 
 
 @pytest.mark.parametrize(
-    "do", [[], [["write", "outputs/page-1.png", "x"]], [["write_half", "outputs/text.txt"]]], ids=["nothing", "others", "half"]
+    "do",
+    [[], [["write", "outputs/page-1.png", "x"]], [["write_half", "outputs/text.txt"]]],
+    ids=["nothing", "others", "half"],
 )
 def test_an_output_that_was_declared_has_to_be_written(steps: Service, do: list[list[Any]]) -> None:
     """Unless it is optional or has a `*`."""

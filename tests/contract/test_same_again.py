@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -290,50 +290,47 @@ def test_two_runs_side_by_side_below_one_folder_are_two_runs(callers: Callers) -
 # --- after a restart -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=lambda number: str(number.name))
-def test_a_success_is_replayed_after_a_restart(tmp_path: Path, number: signal.Signals) -> None:
-    """An error runs again, another image or ref is another processor, and something else is refused, as before it."""
+def test_a_success_is_replayed_after_a_restart(tmp_path: Path) -> None:
+    """After a kind one and after kill -9; an error runs again, something else is refused, as before it."""
     with Service(STEPS, tmp_path, {"PROCESSOR_MODE": "mock"}) as service:
         callers = Callers(service)
         payload, calls = counted(callers)
-        failed, failed_calls = counted(callers, ["fail_first", callers.gate()])
+        failed = [counted(callers, ["fail_first", callers.gate()]) for _ in range(2)]
         first = service.post(payload)
-        service.run(failed)
+        for mine, _ in failed:
+            service.run(mine)
         files = times(service, payload)
-        service.stop(number)
 
-    with Service(STEPS, tmp_path, {"PROCESSOR_MODE": "mock"}) as service:
-        again = service.post(payload)
-        assert same(first, again)
-        assert is_replayed(again)
-        assert calls.read_bytes() == b"."
-        assert times(service, payload) == files
-        success(service, service.post(failed), failed)
-        assert len(failed_calls.read_bytes()) == 2
-        other = payload | {"inputs": failed["inputs"]}
-        refusal(service, service.post(other), "ERR_EXECUTION_CONFLICT", execution_id=other["execution_id"])
+    for number, (mine, its_calls) in zip((signal.SIGKILL, signal.SIGTERM), failed, strict=True):
+        with Service(STEPS, tmp_path, {"PROCESSOR_MODE": "mock"}) as service:
+            again = service.post(payload)
+            assert same(first, again)
+            assert is_replayed(again)
+            assert calls.read_bytes() == b"."
+            assert times(service, payload) == files
+            success(service, service.post(mine), mine)
+            assert len(its_calls.read_bytes()) == 2
+            other = payload | {"inputs": mine["inputs"]}
+            refusal(service, service.post(other), "ERR_EXECUTION_CONFLICT", execution_id=other["execution_id"])
+            service.stop(number)
 
 
-@pytest.mark.parametrize("changed", ["digest", "ref"])
-def test_another_image_does_not_answer_for_the_first_one(tmp_path: Path, changed: str) -> None:
+def test_another_image_does_not_answer_for_the_first_one(tmp_path: Path) -> None:
     """Neither with its envelope nor over it: a receipt of another digest or ref is a conflict, a failed one's too."""
-    environ: dict[str, str | None] = {"PROCESSOR_MODE": "mock"}
-    with Service(STEPS, tmp_path / "room", environ) as service:
+    room, mock = tmp_path / "room", {"PROCESSOR_MODE": "mock"}
+    with Service(STEPS, room, mock) as service:
         callers = Callers(service)
         payload, failed = callers.payload(), callers.exactly(["raise", "ValueError", "x"])
         first = service.post(payload)
         service.run(failed)
 
-    folder = STEPS
-    if changed == "digest":
-        environ["IMAGE_DIGEST"] = OTHER_DIGEST
-    else:
-        folder = variant(STEPS, tmp_path / "other", lambda registry: registry.update(ref="fix/steps@2"))
-    with Service(folder, tmp_path / "room", environ) as service:
-        for mine in (payload, failed):
-            refusal(service, service.post(mine), "ERR_EXECUTION_CONFLICT", execution_id=mine["execution_id"])
+    other_ref = variant(STEPS, tmp_path / "other", lambda registry: registry.update(ref="fix/steps@2"))
+    for folder, environ in ((STEPS, {**mock, "IMAGE_DIGEST": OTHER_DIGEST}), (other_ref, mock)):
+        with Service(folder, room, environ) as service:
+            for mine in (payload, failed):
+                refusal(service, service.post(mine), "ERR_EXECUTION_CONFLICT", execution_id=mine["execution_id"])
 
-    with Service(STEPS, tmp_path / "room", {**environ, "IMAGE_DIGEST": f"repo/x@{DIGEST}"}) as service:
+    with Service(STEPS, room, {**mock, "IMAGE_DIGEST": f"repo/x@{DIGEST}"}) as service:
         again = service.post(payload)
         assert same(first, again)
         assert is_replayed(again)
@@ -395,19 +392,32 @@ def test_a_killed_run_leaves_no_receipt_and_nothing_half_written(tmp_path: Path)
 # --- two processes ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["sync", "async"])
-def pair(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[Callers, Callers]]:
-    """Those who call two services of one image that share an artifacts folder (and the marks)."""
+@contextmanager
+def two_services(room: Path, kind: str) -> Iterator[tuple[Service, Service]]:
+    """Start two services of one image that share an artifacts folder (and the marks)."""
     environ = {
         "PROCESSOR_MODE": "mock",
-        "FIXTURE_KIND": request.param,
-        "PROCESSOR_ARTIFACTS_DIR": str(tmp_path / "first" / "artifacts"),
-        "FIXTURE_MARKS": str(tmp_path / "first" / "marks"),
+        "FIXTURE_KIND": kind,
+        "PROCESSOR_ARTIFACTS_DIR": str(room / "first" / "artifacts"),
+        "FIXTURE_MARKS": str(room / "first" / "marks"),
     }
-    with Service(STEPS, tmp_path / "first", environ) as first, Service(STEPS, tmp_path / "second", environ) as second:
+    with Service(STEPS, room / "first", environ) as first, Service(STEPS, room / "second", environ) as second:
         second.artifacts, second.marks = first.artifacts, first.marks
-        with Callers(first) as mine, Callers(second) as yours:
-            yield mine, yours
+        yield first, second
+
+
+@pytest.fixture(scope="module", params=["sync", "async"])
+def both(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[tuple[Service, Service]]:
+    """The two services, for all tests that kill none of them."""
+    with two_services(tmp_path_factory.mktemp("both"), request.param) as services:
+        yield services
+
+
+@pytest.fixture
+def pair(both: tuple[Service, Service]) -> Iterator[tuple[Callers, Callers]]:
+    """Those who call the two services."""
+    with Callers(both[0]) as mine, Callers(both[1]) as yours:
+        yield mine, yours
 
 
 def test_two_processes_run_one_request_once(pair: tuple[Callers, Callers]) -> None:
@@ -472,24 +482,24 @@ def test_an_error_of_the_first_process_is_run_again_by_the_second(pair: tuple[Ca
     success(yours.service, yours.service.post(payload), payload)
 
 
-def test_when_the_process_that_runs_is_killed_the_other_takes_over(pair: tuple[Callers, Callers]) -> None:
+def test_when_the_process_that_runs_is_killed_the_other_takes_over(tmp_path: Path) -> None:
     """Kill -9: nobody holds its place any more, and nothing of it is in the way."""
-    mine, yours = pair
-    gate = mine.gate()
-    payload, calls = counted(mine, ["output_in_pieces", "outputs/blob.bin", 4, 70_000, gate])
-    first = mine.running(gate, payload)
-    second = yours.run(payload)
-    yours.service.run(yours.payload())
-    assert not second.done()
+    with two_services(tmp_path, "sync") as (first, second), Callers(first) as mine, Callers(second) as yours:
+        gate = mine.gate()
+        payload, calls = counted(mine, ["output_in_pieces", "outputs/blob.bin", 4, 70_000, gate])
+        killed = mine.running(gate, payload)
+        taken_over = yours.run(payload)
+        second.run(yours.payload())
+        assert not taken_over.done()
 
-    mine.service.stop(signal.SIGKILL)
-    mine.service.allow(gate)
+        first.stop(signal.SIGKILL)
+        first.allow(gate)
 
-    with pytest.raises(httpx2.TransportError):
-        first.result()
-    succeeded_after_a_kill(yours.service, second.result(), payload)
-    assert not is_replayed(second.result())
-    assert len(calls.read_bytes()) == 2
+        with pytest.raises(httpx2.TransportError):
+            killed.result()
+        succeeded_after_a_kill(second, taken_over.result(), payload)
+        assert not is_replayed(taken_over.result())
+        assert len(calls.read_bytes()) == 2
 
 
 def test_a_waiting_place_that_the_other_process_blocks_is_given_up_in_time(pair: tuple[Callers, Callers]) -> None:

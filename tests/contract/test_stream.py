@@ -600,8 +600,8 @@ def test_a_waiting_stream_without_a_reader_gives_its_place_back(one_slot: Servic
         callers.running(gate, callers.payload(["wait", gate]))
         payload = callers.payload(["mark", never])
 
-        with sent(one_slot, "/run-stream", payload):
-            wait_until(lambda: callers.is_in_flight(payload), lambda: "the stream to wait")
+        with callers.waiting_on_a_connection("/run-stream", payload):
+            pass
 
         receipt = wait_until(lambda: receipt_of(one_slot, payload), lambda: "the receipt")
         assert receipt["envelope"]["error"]["code"] == "ERR_CANCELLED"

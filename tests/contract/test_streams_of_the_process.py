@@ -58,7 +58,8 @@ def strays(service: Service, fd: int) -> list[str]:
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_after_everything_stdout_is_empty_and_stderr_is_json(tmp_path: Path, kind: str) -> None:
     """Good and bad requests, garbage, prints, warnings, C and children: then the streams are judged as they are."""
-    with Service(STEPS, tmp_path / "room", {"FIXTURE_KIND": kind}) as noisy:
+    everywhere = "0.0.0.0"  # noqa: S104 - as an image's CMD says it
+    with Service(STEPS, tmp_path / "room", {"FIXTURE_KIND": kind}, host=everywhere) as noisy:
         provoke(noisy)
         status = noisy.stop()
 
