@@ -14,7 +14,7 @@ from typing import Any, Final, Self
 
 import orjson
 
-from .values import Ref
+from .values import Ref, RefError
 
 DEFAULT_CPU: Final = "1"
 DEFAULT_MEMORY_GB: Final = 1
@@ -99,9 +99,12 @@ class Declaration:
                 ),
                 document={key: value for key, value in document.items() if key != "image"},
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as exc:
-            reason = f"registry.yaml: {type(exc).__name__}: {exc}"
-            raise DeclarationError(reason) from exc
+        except KeyError as exc:
+            raise DeclarationError(f"{exc.args[0]}: required") from exc
+        except RefError as exc:
+            raise DeclarationError(f"ref: {exc}") from exc
+        except (AttributeError, TypeError, ValueError) as exc:
+            raise DeclarationError("a part has another shape than the contract says") from exc
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -115,8 +118,7 @@ class Declaration:
         except DeclarationError:
             raise
         except Exception as exc:  # the YAML library has many ways to fail, all meaning the same here
-            reason = f"{path.name}: {type(exc).__name__}"
-            raise DeclarationError(reason) from exc
+            raise DeclarationError(f"cannot be read: {type(exc).__name__}") from exc
 
     @property
     def secrets(self) -> tuple[str, ...]:
@@ -130,6 +132,14 @@ class Declaration:
         if self.runtime.gpu:
             parts.append(f"gpu:{self.runtime.gpu}")
         return ";".join(sorted(parts))
+
+
+def readable_ref(path: Path) -> str:
+    """Return the ref in the registry file at *path*, ``""`` where there is none to read: for lines about a bad file."""
+    try:
+        return str(Ref.parse(_load_document(path)["ref"]))
+    except Exception:  # noqa: BLE001  # `Declaration.load` says what is wrong with it
+        return ""
 
 
 def _shortest(number: str | float) -> str:

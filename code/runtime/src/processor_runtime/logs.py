@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
 from . import capture
-from .declaration import Declaration, DeclarationError
+from .declaration import Declaration, DeclarationError, readable_ref
 from .masking import Mask
 
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -78,7 +78,8 @@ class Logger:
 
     def event(self, event: str, *, level: str = "info", **fields: object) -> None:
         """Write one line. *event* is dotted, such as ``http.run.settle``."""
-        record = {"ts": timestamp(), "level": level, "event": event, **_sink.base, **self._fields, **fields}
+        head = {"ts": timestamp(), "level": level, "event": event, **_sink.base, **self._fields}
+        record = {**head, **fields, **head}  # whatever a handler logs, who and when stay ours
         line = _sink.mask.dumps(record) + b"\n"
         _sink.write(line)
         if self._mirror is not None:
@@ -102,11 +103,12 @@ def configure(*, registry: Path) -> None:
     if _sink.base:
         return
     _sink.fd = capture.start(_stray)
+    _sink.base = {"ref": readable_ref(registry)}
+    _take_over_logging()
     try:
-        _sink.base = {"ref": str(Declaration.load(registry).ref)}
+        Declaration.load(registry)
     except DeclarationError as exc:
         boot_error("registry.yaml", str(exc))
-    _take_over_logging()
 
 
 def use_mask(mask: Mask) -> None:

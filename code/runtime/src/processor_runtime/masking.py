@@ -80,4 +80,8 @@ def _plain(value: Any, level: int) -> Any:
 
 
 def _text(value: object) -> str:
-    return str(value).encode(errors="replace").decode()
+    try:
+        text = str(value)
+    except Exception:  # noqa: BLE001  # an object that cannot say what it is
+        text = type(value).__name__
+    return text.encode(errors="replace").decode()

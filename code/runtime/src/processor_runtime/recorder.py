@@ -109,7 +109,8 @@ class Recorder:
             meta.update(queued_ms=execution.queued_ms, duration_ms=execution.duration_ms)
         if error is not None:
             return error_envelope(error, execution_id=request.execution_id, meta=meta)
-        meta["extra"] = execution.extra
+        # made plain here, once: a value that JSON cannot hold must not come out in two ways
+        meta["extra"] = orjson.loads(self._mask.dumps(execution.extra)) if execution.extra else {}
         return success_envelope(
             execution_id=request.execution_id,
             outputs=execution.workspace.rows,

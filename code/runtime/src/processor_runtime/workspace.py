@@ -35,7 +35,7 @@ MAX_RECEIPT_BYTES: Final = 64 * 1024 * 1024
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_BAD_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EINVAL})
+_BAD_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EBADF, errno.EINVAL, errno.ENOSYS})
 
 
@@ -345,8 +345,7 @@ class OutputFile:
         """Make the file appear under its name; does nothing the second time.
 
         Raises:
-            OutputPathError: a directory has that name.
-            StorageError: the file system refuses.
+            StorageError: the file system refuses, or a directory has that name.
         """
         if self._fd < 0:
             return
@@ -410,6 +409,11 @@ def _step(parent: int, name: str, *, make: bool) -> int:
             with contextlib.suppress(FileExistsError):  # another run makes the same parents
                 os.mkdir(name, dir_fd=parent)
             return os.open(name, _DIRECTORY, dir_fd=parent)
+    except NotADirectoryError:
+        # a link and a file in the way look alike to `open`; one is an attack, the other a disk to tidy
+        if stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
+        raise
     finally:
         os.close(parent)
 
