@@ -320,19 +320,19 @@ def test_a_file_of_an_earlier_attempt_is_replaced(workspace: Workspace, folder: 
     assert (folder / "outputs" / "a.txt").read_bytes() == b"new"
 
 
-def test_a_file_where_a_folder_should_be_is_a_path_error(workspace: Workspace) -> None:
+def test_a_file_where_a_folder_should_be_is_a_storage_error(workspace: Workspace) -> None:
     """One output cannot lie below another."""
     _write(workspace, "outputs/file")
 
-    with pytest.raises(OutputPathError):
+    with pytest.raises(StorageError):
         _write(workspace, "outputs/file/below.txt")
 
 
-def test_a_folder_where_a_file_should_be_is_a_path_error(workspace: Workspace, folder: Path) -> None:
+def test_a_folder_where_a_file_should_be_is_a_storage_error(workspace: Workspace, folder: Path) -> None:
     """And nothing temporary is left."""
     _write(workspace, "outputs/file/below.txt")
 
-    with pytest.raises(OutputPathError):
+    with pytest.raises(StorageError):
         _write(workspace, "outputs/file")
 
     assert _files(folder) == ["outputs/file/below.txt"]
