@@ -8,12 +8,12 @@ LOCKS := code/requirements
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-fast check fix generate lock clean
+.PHONY: help venv demo test test-fast conformance check fix generate lock clean
 
 help: ## Say what each target does
 	@echo "make demo is the place to begin. ADAPTER=local runs it in Docker, T=tests/unit narrows the tests."
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do \
-		printf '  make %-10s %s\n' "$$name" "$$text"; done
+		printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 venv: $(DEV) ## Build .venv with all that tests and checks need
 
@@ -25,6 +25,9 @@ test: $(DEV) ## Run every test (T=… narrows them, ARGS=… goes to pytest)
 
 test-fast: $(DEV) ## Run the tests that need neither Docker, nor the index, nor much time
 	@$(VENV_PYTHON) -m pytest -c code/pyproject.toml --rootdir . $(T) -m "not slow and not docker and not network" $(ARGS)
+
+conformance: $(DEV) ## Judge every processor by the contract, and the judge by planted faults (part of make test)
+	@$(VENV_PYTHON) -m pytest -c code/pyproject.toml --rootdir . tests/contract/test_conformance.py tests/contract/planted $(ARGS)
 
 check: $(DEV) ## Run all checks: format, lint, types, imports, generated files, locks
 	@$(VENV_PYTHON) -m scripts.check
@@ -46,7 +49,7 @@ $(BASE): $(LOCKS)/base.txt $(LOCKS)/uv.txt $(LOCKS)/build.txt code/runtime/pypro
 	@$(python-is-new-enough)
 	@$(PYTHON) -m scripts.venv base
 
-$(DEV): $(LOCKS)/dev.txt $(LOCKS)/base.txt $(LOCKS)/uv.txt $(LOCKS)/build.txt code/runtime/pyproject.toml scripts/venv.py
+$(DEV): $(LOCKS)/dev.txt $(LOCKS)/base.txt $(LOCKS)/uv.txt $(LOCKS)/build.txt code/runtime/pyproject.toml code/conformance/pyproject.toml scripts/venv.py
 	@$(python-is-new-enough)
 	@$(PYTHON) -m scripts.venv dev
 

@@ -79,11 +79,18 @@ def conformance_kit() -> dict[str, str]:
     return {"docs/contract/conformance.md": page, **schemas}
 
 
+def planted_faults() -> dict[str, str]:
+    """Return the page of the services that are broken on purpose, each with the checks that find it."""
+    page: str = importlib.import_module("tests.contract.planted.faults").page()
+    return {"docs/contract/planted-faults.md": page}
+
+
 GENERATORS: tuple[Generator, ...] = (
     contract_schemas,
     error_table,
     settings_table,
     conformance_kit,
+    planted_faults,
 )
 
 

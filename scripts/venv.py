@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 REQUIREMENTS = ROOT / "code" / "requirements"
 LAYERS = {"base": ("base.txt",), "dev": ("base.txt", "dev.txt")}
+OURS = {"base": ("runtime",), "dev": ("runtime", "conformance")}  # in place, so that an edit needs no installation
 
 
 def stamp(layer: str) -> Path:
@@ -27,7 +28,7 @@ def stamp(layer: str) -> Path:
 
 
 def build(layer: str) -> None:
-    """Make `.venv` hold exactly what *layer*'s locks name, and our runtime in place.
+    """Make `.venv` hold exactly what *layer*'s locks name, and our own wheels in place.
 
     Raises:
         subprocess.CalledProcessError: pip or uv failed; it has said why on stderr.
@@ -44,11 +45,12 @@ def build(layer: str) -> None:
         *(REQUIREMENTS / name for name in LAYERS[layer]),
         environment=environment,
     )
-    _run(
-        *(uv, "pip", "install", "--quiet", "--python", python, "--no-deps"),
-        *("--build-constraints", REQUIREMENTS / "build.txt", "--editable", ROOT / "code" / "runtime"),
-        environment=environment,
-    )
+    for package in OURS[layer]:
+        _run(
+            *(uv, "pip", "install", "--quiet", "--python", python, "--no-deps"),
+            *("--build-constraints", REQUIREMENTS / "build.txt", "--editable", ROOT / "code" / package),
+            environment=environment,
+        )
     for name in LAYERS:
         if name in {"base", layer}:
             stamp(name).touch()

@@ -4,139 +4,139 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import signal
 import tempfile
+import time
 from pathlib import Path
-from typing import Any
 
 import httpx2
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from processor_runtime.schemas import validator
 from tests.contract.discovery import STEPS
-from tests.support.callers import Answer, Callers, is_replayed
-from tests.support.service import JsonObject, Service, parsed
+from tests.support.callers import HELLO, Answer, Callers, Step, is_replayed
+from tests.support.service import JsonObject, Service
+from tests.support.sse import Stream
 
-IDS = ["one", "two", "three", "four", "five"]
+KINDS = ["quick", "fails", "fails-first", "large"]
+IDS = [f"{kind}-{number}" for kind in KINDS for number in (1, 2)]
+HELD = ["held-1", "held-2", "held-in-the-middle-1", "held-in-the-middle-2"]
+EVERY = 6  # steps at least between two restarts: they take most of the time
 PIECES, PIECE = 6, 50_000
+ZEROS = 3_000_000
 BLOB = b"".join(bytes([number]) * PIECE for number in range(PIECES))
-KINDS = st.sampled_from(["quick", "fails", "fails first", "large"])
 
 
 class Sequences(RuleBasedStateMachine):
-    """Runs, streams, cancels, duplicates, restarts and kills over five ids, against what has been answered so far."""
-
-    held: Bundle[tuple[str, JsonObject]] = Bundle("held")
+    """Runs, streams, cancels, duplicates, restarts and kills over a few ids, against what has been answered so far."""
 
     def __init__(self) -> None:
         super().__init__()
         self.room = Path(tempfile.mkdtemp(prefix="sequences-"))
         self.successes: dict[tuple[str, str], bytes] = {}
         self.asked: list[tuple[JsonObject, Answer]] = []
-        self.gates = 0
 
     @initialize()
     def start(self) -> None:
         """Start the service: for the first time, or again in the same folder."""
-        self.service = Service(STEPS, self.room, {"PROCESSOR_MODE": "mock", "PROCESSOR_GRACE_S": "5"}).start()
+        self.service = Service(STEPS, self.room, {"PROCESSOR_MODE": "mock", "PROCESSOR_GRACE_S": "0.2"}).start()
         self.callers = Callers(self.service)
+        self.steps = 0
 
     def teardown(self) -> None:
         """Let all who wait go, and look at everything once more."""
         if hasattr(self, "service"):
-            for path in self.service.marks.glob("*.began"):
-                self.service.allow(path.stem)
+            for name in HELD:
+                self.service.allow(name)
             self.collect()
             self.service.stop()
             self.callers.__exit__()
             self.service.check_streams()
             self.files_agree()
+        shutil.rmtree(self.room)
 
     # --- what is asked -----------------------------------------------------------------------------------------------
 
-    def request(self, execution_id: str, kind: str) -> JsonObject:
-        """Return the request of that id for that kind of run."""
-        steps: dict[str, list[list[Any]]] = {
-            "quick": [["token", "x"], ["write", "outputs/text.txt", "hello"]],
-            "fails": [["write", "outputs/text.txt", "hello"], ["raise", "ValueError", "x"]],
-            "fails first": [["write", "outputs/text.txt", "hello"], ["fail_first", f"failed-{execution_id}"]],
-            "large": [["write_size", "outputs/blob.bin", 3_000_000], ["write", "outputs/text.txt", "hello"]],
+    def request(self, execution_id: str) -> JsonObject:
+        """Return the request of that id: always the same one."""
+        kind = execution_id.rpartition("-")[0]
+        steps: dict[str, list[Step]] = {
+            "quick": [["token", "x"]],
+            "fails": [HELLO, ["raise", "ValueError", "x"]],
+            "fails-first": [["fail_first", f"failed-{execution_id}"]],
+            "large": [["write_size", "outputs/blob.bin", ZEROS]],
+            "held": [["check_until", execution_id]],
+            "held-in-the-middle": [["output_in_pieces", "outputs/blob.bin", PIECES, PIECE, execution_id]],
         }
-        return self.callers.exactly(*steps[kind], execution_id=execution_id)
+        return self.callers.payload(*steps[kind], execution_id=execution_id)
 
-    @rule(execution_id=st.sampled_from(IDS), kind=KINDS)
-    def run(self, execution_id: str, kind: str) -> None:
+    @rule(execution_id=st.sampled_from(IDS))
+    def run(self, execution_id: str) -> None:
         """Ask for a run, and wait for the answer."""
-        payload = self.request(execution_id, kind)
+        payload = self.request(execution_id)
         self.answered(payload, self.service.post(payload))
 
-    @rule(execution_id=st.sampled_from(IDS), kind=KINDS)
-    def stream(self, execution_id: str, kind: str) -> None:
+    @rule(execution_id=st.sampled_from(IDS))
+    def stream(self, execution_id: str) -> None:
         """Ask for a stream, and read it to the end."""
-        payload = self.request(execution_id, kind)
-        answer = self.service.http.post("/run-stream", json=payload)
-        if answer.status_code == 200:
-            events = [
-                (lines[0].removeprefix("event: "), json.loads(lines[1].removeprefix("data: ")))
-                for lines in (block.split("\n") for block in answer.text.replace("\r\n", "\n").split("\n\n"))
-                if lines[0].startswith("event: ")
-            ]
-            assert [name for name, _ in events].count("done") == 1
-            self.judge(payload, events[-1][1])
-        else:
-            self.answered(payload, answer)
+        payload = self.request(execution_id)
+        with Stream.opened(self.service, payload) as stream:
+            if stream.response.status_code == httpx2.codes.OK:
+                self.judge(payload, stream.checked(execution_id)[-1].data)
+            else:
+                self.answered(payload, stream.response)
 
-    @rule(execution_id=st.sampled_from(IDS), kind=KINDS, times=st.integers(2, 6))
-    def duplicate(self, execution_id: str, kind: str, times: int) -> None:
+    @rule(execution_id=st.sampled_from(IDS), times=st.integers(2, 6))
+    def duplicate(self, execution_id: str, times: int) -> None:
         """Ask for the same several times at once, and wait for all answers: they do not contradict each other."""
-        payload = self.request(execution_id, kind)
+        payload = self.request(execution_id)
         answers = self.callers.each(self.service.post, [payload] * times)
         for answer in answers:
             self.answered(payload, answer)
-        assert len({answer.content for answer in answers if answer.status_code == 200}) <= 1
+        assert len({answer.content for answer in answers if answer.status_code == httpx2.codes.OK}) <= 1
 
-    @rule(execution_id=st.sampled_from(IDS), kind=KINDS)
-    def ask(self, execution_id: str, kind: str) -> None:
-        """Ask for a run and do not wait."""
-        payload = self.request(execution_id, kind)
+    @rule(execution_id=st.sampled_from(IDS + HELD))
+    def ask_for_something_else(self, execution_id: str) -> None:
+        """Ask under a name that is used already, or that is not: what it is used for afterwards is the first one's."""
+        payload = self.request(execution_id) | {"inputs": self.callers.payload(["token", "else"])["inputs"]}
+        self.answered(payload, self.service.post(payload))
+
+    @rule(execution_id=st.sampled_from(HELD + HELD + IDS))
+    def ask(self, execution_id: str) -> None:
+        """Ask for a run and do not wait: neither for its beginning nor for its end."""
+        payload = self.request(execution_id)
         self.asked.append((payload, self.callers.run(payload)))
 
-    @rule(target=held, execution_id=st.sampled_from(IDS), in_the_middle=st.booleans())
-    def hold(self, execution_id: str, in_the_middle: bool) -> tuple[str, JsonObject]:  # noqa: FBT001
-        """Ask for a run that waits for the test, in the middle of an output or not, and do not wait for its end."""
-        self.gates += 1
-        gate = f"held-{execution_id}-{in_the_middle}"
-        step = ["output_in_pieces", "outputs/blob.bin", PIECES, PIECE, gate] if in_the_middle else ["check_until", gate]
-        payload = self.callers.payload(step, execution_id=execution_id)
-        self.asked.append((payload, self.callers.run(payload)))
-        return gate, payload
+    @rule(execution_id=st.sampled_from(HELD))
+    def release(self, execution_id: str) -> None:
+        """Let a run that waits go on, and those that will come to wait there."""
+        self.service.allow(execution_id)
 
-    @rule(one=consumes(held))
-    def release(self, one: tuple[str, JsonObject]) -> None:
-        """Let a run that waits go on."""
-        self.service.allow(one[0])
-
-    @rule(execution_id=st.sampled_from(IDS))
-    def cancel(self, execution_id: str) -> None:
-        """Ask for the end of an execution, whether there is one or not."""
+    @rule(execution_id=st.sampled_from(IDS + HELD))
+    def cancel_whatever(self, execution_id: str) -> None:
+        """Ask for the end of one that may be running, or has settled, or never was."""
         assert self.callers.cancel(execution_id).status_code in {202, 404}
 
+    @precondition(lambda self: self.asked)
+    @rule()
+    def cancel(self) -> None:
+        """Ask for the end of the last one that nobody waits for, until that is heard or it has an answer."""
+        payload, answer = self.asked[-1]
+        while self.callers.cancel(payload["execution_id"]).status_code != httpx2.codes.ACCEPTED and not answer.done():
+            time.sleep(0.01)
+
+    @precondition(lambda self: self.steps >= EVERY)
     @rule(number=st.sampled_from([signal.SIGTERM, signal.SIGKILL, signal.SIGKILL]))
     def restart(self, number: signal.Signals) -> None:
         """End the process, kindly or not, look at what it left, and start another one."""
-        if number is signal.SIGTERM:
-            for path in self.service.marks.glob("*.began"):
-                self.service.allow(path.stem)
         self.service.stop(number)
-        for path in self.service.marks.glob("held-*"):
-            path.unlink()
         self.collect()
+        for name in HELD:
+            (self.service.marks / f"{name}.go").unlink(missing_ok=True)
         self.callers.__exit__()
-        text = self.service.stderr()
-        for line in text[: text.rfind("\n") + 1].splitlines():
-            parsed(line)
         self.files_agree()
         self.start()
 
@@ -169,13 +169,14 @@ class Sequences(RuleBasedStateMachine):
     @invariant()
     def files_agree(self) -> None:
         """Receipts are whole and name what lies there; an index is a success's; no output is half of one."""
+        self.steps += 1
         for folder in (self.room / "artifacts" / "outputs").glob("*"):
             receipt = read(folder / "receipt.json")
             if receipt is not None:
                 self.receipt_agrees(folder, receipt)
             blob = folder / "outputs" / "blob.bin"
             if (content := read_bytes(blob)) is not None:
-                assert content in {BLOB, bytes(3_000_000)}, f"{len(content)} bytes under a final name"
+                assert content in {BLOB, bytes(ZEROS)}, f"{len(content)} bytes under a final name"
             if (content := read_bytes(folder / "outputs" / "text.txt")) is not None:
                 assert content == b"hello"
 
@@ -215,5 +216,5 @@ def read_bytes(path: Path) -> bytes | None:
 
 TestSequences = Sequences.TestCase
 TestSequences.settings = settings(
-    max_examples=5, stateful_step_count=30, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=10, stateful_step_count=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
 )

@@ -196,7 +196,8 @@ class Executor:
         try:
             stored = self._look(execution)
             if stored is not None:
-                execution.log.event("http.run.replay")
+                # not by the execution's own logger: a stream that replays gets `done` alone
+                self._log.event("http.run.replay", execution_id=execution.request.execution_id)
                 self._leave(execution, stored)
                 return
             place = self._place(execution)

@@ -1,0 +1,3 @@
+"""Judges any processor by the contract, over HTTP, whatever language it is written in."""
+
+__version__ = "1.0.0"
