@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import importlib.util
+import importlib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 
+from processor_conformance.markdown import page
 from processor_runtime.errors import ERRORS
 from processor_runtime.settings import VARIABLES
 
@@ -38,7 +39,7 @@ def error_table() -> dict[str, str]:
         f"| {row.message} | {row.meaning} | {row.next_step} |"
         for code, row in ERRORS.items()
     ]
-    page = [
+    lines = [
         "# Error codes",
         "",
         "Generated from `processor_runtime.errors` by `make generate`. Clients switch on the code, which is never",
@@ -49,12 +50,12 @@ def error_table() -> dict[str, str]:
         "| --- | --- | --- | --- | --- | --- |",
         *rows,
     ]
-    return {"docs/contract/errors.md": "\n".join(page) + "\n"}
+    return {"docs/contract/errors.md": "\n".join(lines) + "\n"}
 
 
 def settings_table() -> dict[str, str]:
     """Return the page of every variable that a processor's service reads."""
-    page = [
+    lines = [
         "# Settings of a processor's service",
         "",
         "Generated from `processor_runtime.settings` by `make generate`. All are variables of the environment, read",
@@ -65,15 +66,11 @@ def settings_table() -> dict[str, str]:
         "| --- | --- | --- |",
         *(f"| `{v.name}` | {f'`{v.default}`' if v.default else 'unset'} | {v.meaning} |" for v in VARIABLES),
     ]
-    return {"docs/contract/settings.md": "\n".join(page) + "\n"}
+    return {"docs/contract/settings.md": "\n".join(lines) + "\n"}
 
 
 def conformance_kit() -> dict[str, str]:
     """Return the page of the kit's checks, and the kit's copies of the schemas: it stands without the runtime."""
-    if importlib.util.find_spec("processor_conformance") is None:
-        return {}  # the base environment does without the kit; a test sees to it that the developers' has it
-    catalogue = importlib.import_module("processor_conformance.catalogue").catalogue()
-    page: str = importlib.import_module("processor_conformance.markdown").page(catalogue)
     folder = "code/conformance/src/processor_conformance/schemas"
     schemas = {f"{folder}/{Path(path).name}": text for path, text in contract_schemas().items()}
     return {"docs/contract/conformance.md": page, **schemas}
@@ -81,8 +78,8 @@ def conformance_kit() -> dict[str, str]:
 
 def planted_faults() -> dict[str, str]:
     """Return the page of the services that are broken on purpose, each with the checks that find it."""
-    page: str = importlib.import_module("tests.contract.planted.faults").page()
-    return {"docs/contract/planted-faults.md": page}
+    faults: str = importlib.import_module("tests.contract.planted.faults").page()
+    return {"docs/contract/planted-faults.md": faults}
 
 
 GENERATORS: tuple[Generator, ...] = (

@@ -259,7 +259,7 @@ def not_found_is_a_page(answer: Answer) -> None:
         answer.document, answer.body = None, b"<h1>Not Found</h1>"
 
 
-@answered("C-ROUTE-03")
+@answered("C-ROUTE-03", "C-CONTRACT-04")  # `Allow` is how the kit sees that an announced route is there
 def wrong_method_without_allow(answer: Answer) -> None:
     """A 405 has no `Allow`."""
     answer.headers.pop(b"allow", None)

@@ -14,7 +14,6 @@ from processor_conformance.cli import options_of
 from processor_conformance.examples import Example
 from processor_conformance.outcome import Outcome
 from processor_conformance.runner import judge
-
 from tests.contract.planted.faults import CHANGED
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -6,10 +6,10 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from processor_conformance.catalogue import GROUPS, Check, catalogue, check
 from processor_conformance.examples import NAMES
 from processor_conformance.service import Service
-
 from scripts import generate
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+
 from processor_conformance.catalogue import catalogue
 from processor_conformance.cli import UsageError, chosen, main, options_of
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from processor_conformance.examples import ExamplesError, load
 
 INPUTS = {"schema": "v1", "params": {"text": "hi"}}

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+
 from processor_conformance.generate import Schema, broken_inputs, differing_inputs, valid_inputs, validator
 
 SCHEMAS: dict[str, dict[str, Any]] = {

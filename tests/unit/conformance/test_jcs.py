@@ -6,6 +6,7 @@ import pytest
 import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
+
 from processor_conformance import jcs
 
 SAFE = 2**53 - 1

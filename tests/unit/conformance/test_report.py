@@ -7,10 +7,11 @@ import json
 from xml.etree import ElementTree as ET
 
 import pytest
+from rich.console import Console
+
 from processor_conformance import report
 from processor_conformance.catalogue import catalogue
 from processor_conformance.outcome import Outcome, Result
-from rich.console import Console
 
 PASSED, FAILED, ABSENT, UNKNOWN = (
     Result(check, outcome, reason, sent, expected, seen, 0.5)

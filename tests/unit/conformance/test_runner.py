@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+
 from processor_conformance import runner
 from processor_conformance.cli import chosen, options_of
 from processor_conformance.outcome import Outcome, Result
-
 from tests.unit.conformance.servers import Reader, Talk, Writer, serving
 
 OK = b'{"ok": true}'

@@ -6,6 +6,7 @@ import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from processor_conformance.sse import Told
 
 STREAM = (

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 ECHO = ROOT / "tests/support/processors/kit_echo"
-NEVER = {"C-TOKEN-06", "C-LOG-10", "C-IMAGE-08"}
+NEVER = {"C-HEALTH-08", "C-TOKEN-06", "C-REQ-55", "C-LOG-10"}
 
 
 @pytest.mark.slow

@@ -6,8 +6,8 @@ import asyncio
 import time
 
 import pytest
-from processor_conformance.wire import Answer, Ask, Wire, WireError
 
+from processor_conformance.wire import Answer, Ask, Wire, WireError
 from tests.unit.conformance.servers import Reader, Talk, Writer, serving
 
 FOR_S = 0.5

@@ -265,3 +265,37 @@ def test_a_hundred_times_the_same_request_is_one_handler_call(tmp_path: Path) ->
 
     assert verdicts == {(200, "success")}
     assert sorted(calls) == sorted({f"e{number}" for number in range(25)})
+
+
+def test_a_request_that_turns_out_to_be_no_run_is_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at while the right one comes: the wrong one is a conflict, and the right one is replayed."""
+    bench = Bench(tmp_path, write_hello)
+    assert bench.ask(payload()).verdict == (200, "success")
+    executor = bench.service._executor
+    look, register = executor._look, executor._register
+    looking, registered = threading.Event(), threading.Event()
+
+    def slow_look(execution: Execution) -> Any:
+        if not looking.is_set():
+            looking.set()
+            assert registered.wait(GENEROUS_S)
+        return look(execution)
+
+    def noted(*arguments: Any) -> Any:
+        try:
+            return register(*arguments)
+        finally:
+            if looking.is_set():
+                registered.set()
+
+    monkeypatch.setattr(executor, "_look", slow_look)
+    monkeypatch.setattr(executor, "_register", noted)
+    wrong = bench.ask(payload(inputs={"other": 1}))
+    assert looking.wait(GENEROUS_S)
+    right = bench.ask(payload())
+
+    assert wrong.verdict == (409, "ERR_EXECUTION_CONFLICT")
+    assert right.verdict == (200, "success")
+    assert right.answer.replayed is True

@@ -88,6 +88,12 @@ class Service:
         return 0.8 * await self._session.takes_s(name)
 
     @property
+    def in_container(self) -> bool:
+        """Whether the services that the kit starts have a file system of their own."""
+        launcher = self._session.options.launcher
+        return launcher is not None and bool(launcher.image)
+
+    @property
     def image(self) -> str:
         """The image reference under judgement.
 

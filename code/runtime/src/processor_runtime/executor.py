@@ -43,9 +43,14 @@ from .workers import SPARE_THREADS, Alarms, HandlerLoop, Workers
 from .workspace import PrefixLockedError, Workspace
 
 _PARKED_S: Final = 0.05
+_UNDECIDED_S: Final = 0.01
 
 Hook = Callable[[], None]
 Place = Literal["slot", "queue", "none"]
+
+
+class _UndecidedError(Exception):
+    """What seems to be in the way is still being looked at, and may be no run at all."""
 
 
 class Executor:
@@ -116,12 +121,15 @@ class Executor:
         """Run *request*, or join what runs; *caller* gets exactly one answer."""
         try:
             execution = self._register(request, caller)
+        except _UndecidedError:
+            again = partial(self.submit, request, caller)
+            self._alarms.set(object(), _UNDECIDED_S, lambda: self.workers.submit(again))
         except ProcessorError as exc:
             request.close()
             caller.reply(self._recorder.refusal(exc, request.execution_id))
-            return
-        if execution is not None:
-            self._enter(execution)
+        else:
+            if execution is not None:
+                self._enter(execution)
 
     def cancel(self, execution_id: str) -> bool:
         """Ask for the end of an execution; return whether one is queued or running under that id."""
@@ -172,6 +180,8 @@ class Executor:
                 self._by_prefix[request.prefix] = self._by_id[request.execution_id] = execution
                 return execution
             if known.request.key != request.key:
+                if not known.admitted and not known.answered:
+                    raise _UndecidedError
                 raise ExecutionConflictError
             if known.answered:  # it has settled, but its handler still runs
                 raise BusyError

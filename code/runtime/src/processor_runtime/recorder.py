@@ -149,7 +149,7 @@ class Recorder:
             "image_digest": self._meta["image_digest"],
             "execution_id": request.execution_id,
             "mode": request.mode,
-            "write_prefix": request.prefix,
+            "write_prefix": self._mask.text(request.prefix),  # as the receipt has it
             "inputs_sha256": request.inputs_sha256,
         }
         return all(receipt.get(name) == value for name, value in expected.items())

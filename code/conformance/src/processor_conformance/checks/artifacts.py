@@ -6,9 +6,11 @@ import asyncio
 import hashlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from processor_conformance.catalogue import Phase, check
@@ -224,3 +226,23 @@ async def late_writes(service: Service) -> None:
     answer.expect(not late, "no new file after the run has settled", late)
     now = service.read_json(request, "receipt.json").get("envelope")
     answer.expect(now == envelope == answer.envelope, "the receipt as it was", now)
+
+
+@check("C-ART-17", "4", start=True, examples=NEEDS)
+async def other_roots(service: Service) -> None:
+    """Roots other than `/artifacts` stand for themselves: a prefix under `/tmp` is that very folder."""
+    if service.in_container:
+        raise NotCheckedError("--start: what a container writes to its /tmp cannot be seen from here")
+    async with service.another() as other:
+        folder = Path("/tmp") / other.new_id()  # noqa: S108  # one of the contract's roots
+        try:
+            _, answer = await other.success(write_prefix=f"{folder}/")
+            paths = [answer.envelope["index_path"], *(row["path"] for row in answer.envelope["outputs"])]
+            wrong = _not_files_in(folder, paths)
+            answer.expect(not wrong, f"the files that it names, under {folder}", wrong)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _not_files_in(folder: Path, paths: list[str]) -> list[str]:
+    return [path for path in paths if not path.startswith(f"{folder}/") or not Path(path).is_file()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 from processor_conformance.catalogue import check
 from processor_conformance.outcome import expect
@@ -65,10 +66,12 @@ async def new_runs(service: Service) -> None:
     async with service.fresh() as other, under_way(other, other.request("slow")):
         other.process.terminate()
         await _until_draining(other)
-        answer = await _ask(other, other.request("slow"))
+        request = other.request("slow")
+        answer = await _ask(other, request)
         if answer is not None:
             answer.expect_refused(503, "ERR_DRAINING", "shutting down")
             answer.expect(answer.header("retry-after"), "a Retry-After header", answer.headers)
+            answer.expect(not other.folder(request).exists(), "no directory of what was refused", "it exists")
 
 
 @check("C-DRAIN-04", "1", start=True, examples=["slow"])
@@ -120,3 +123,15 @@ async def stream(service: Service) -> None:
         other.process.terminate()
         streamed = await streaming
         streamed.answer.expect(streamed.told.done, "a stream that ends in done", streamed.told.events[-1:])
+
+
+@check("C-DRAIN-08", "1", start=True, examples=["long"])
+async def default_grace(service: Service) -> None:
+    """By default the grace is 8 s."""
+    async with service.fresh({"PROCESSOR_GRACE_S": None}) as other, under_way(other, other.request("long")) as (run,):
+        began = time.monotonic()
+        other.process.terminate()
+        answer = await run
+        took = time.monotonic() - began
+        answer.expect_refused(499, "ERR_CANCELLED")
+        answer.expect(7 < took < 11, "ERR_CANCELLED 8 s after SIGTERM", f"{answer.in_short} after {took:.1f} s")

@@ -142,12 +142,14 @@ def _fingerprint(runtime: dict[str, Any]) -> str:
 
 @check("C-ENV-08", "3", examples=["valid"])
 async def rows(service: Service) -> None:
-    """Output rows are sorted by the bytes of `path`, absolute, under `{write_prefix}outputs/`."""
+    """Output rows are sorted by the bytes of `path`, absolute, under `{write_prefix}outputs/`, and have no `url`."""
     request, answer = await service.success()
     paths = [row.get("path", "") for row in answer.envelope.get("outputs", [])]
     below = PREFIX.replace("{execution_id}", request["execution_id"]) + "outputs/"
     answer.expect(all(path.startswith(below) for path in paths), f"paths under {below}", paths)
     answer.expect(paths == sorted(paths, key=str.encode), "paths sorted by their bytes", paths)
+    reserved = [row for row in answer.envelope.get("outputs", []) if "url" in row]
+    answer.expect(not reserved, "no `url`, which is reserved", reserved)
 
 
 @check("C-ENV-09", "3", examples=["valid"], capabilities=["contract"])

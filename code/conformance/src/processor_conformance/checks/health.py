@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from processor_conformance.catalogue import Phase, check
+from processor_conformance.catalogue import Phase, check, unseen
 from processor_conformance.outcome import NotCheckedError, expect
 from processor_conformance.service import Service
 from processor_conformance.waiting import eventually, prompt, under_way
@@ -82,3 +82,11 @@ async def overdue(service: Service) -> None:
         return (await service.send("GET", "/healthz")).status == 200
 
     health.expect(await eventually(ok_again, 15), "200 once the handlers have ended", "503 for 15 s")
+
+
+unseen(
+    "C-HEALTH-08",
+    "1",
+    "`/healthz` never waits for the file system.",
+    "a file system that hangs cannot be provoked from outside: read the code",
+)

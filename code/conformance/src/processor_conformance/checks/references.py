@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from processor_conformance.catalogue import check
+from processor_conformance.catalogue import check, unseen
 from processor_conformance.generate import validator
 from processor_conformance.outcome import NotCheckedError
 from processor_conformance.service import ABSENT, Service
@@ -98,3 +98,11 @@ async def right(service: Service) -> None:
     inputs = _with_reference(service, _put(service, "inputs"))
     answer = await service.run(service.probe(ref=ABSENT, inputs=inputs))
     answer.expect(answer.message != "artifact not usable", "a file with that hash to be usable")
+
+
+unseen(
+    "C-REQ-55",
+    "2",
+    "The handler gets the very file that was hashed.",
+    "that takes a race inside the service: read the code",
+)

@@ -200,3 +200,16 @@ async def two_processes(service: Service) -> None:
         first = await running
         first.expect_success()
         _expect_replay(joined, first)
+
+
+@check("C-SAME-16", "2", artifacts=True, examples=NEEDS)
+async def conflict_changes_nothing(service: Service) -> None:
+    """A conflict leaves what is under the prefix as it was."""
+    request, _ = await service.success(write_prefix=f"/artifacts/outputs/{service.new_id()}/")
+    folder = service.folder(request)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    answer = await service.run({**request, "execution_id": service.new_id()})
+    _expect_conflict(answer)
+    after = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    changed = [path.name for path in before.keys() | after.keys() if before.get(path) != after.get(path)]
+    answer.expect(not changed, "the files as they were", f"changed: {changed}")
