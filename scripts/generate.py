@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from pathlib import Path
 
-from processor_conformance.markdown import page
+from processor_conformance import catalogue, markdown
 from processor_runtime.errors import ERRORS
 from processor_runtime.settings import VARIABLES
 
@@ -39,7 +39,7 @@ def error_table() -> dict[str, str]:
         f"| {row.message} | {row.meaning} | {row.next_step} |"
         for code, row in ERRORS.items()
     ]
-    lines = [
+    page = [
         "# Error codes",
         "",
         "Generated from `processor_runtime.errors` by `make generate`. Clients switch on the code, which is never",
@@ -50,12 +50,12 @@ def error_table() -> dict[str, str]:
         "| --- | --- | --- | --- | --- | --- |",
         *rows,
     ]
-    return {"docs/contract/errors.md": "\n".join(lines) + "\n"}
+    return {"docs/contract/errors.md": "\n".join(page) + "\n"}
 
 
 def settings_table() -> dict[str, str]:
     """Return the page of every variable that a processor's service reads."""
-    lines = [
+    page = [
         "# Settings of a processor's service",
         "",
         "Generated from `processor_runtime.settings` by `make generate`. All are variables of the environment, read",
@@ -66,20 +66,20 @@ def settings_table() -> dict[str, str]:
         "| --- | --- | --- |",
         *(f"| `{v.name}` | {f'`{v.default}`' if v.default else 'unset'} | {v.meaning} |" for v in VARIABLES),
     ]
-    return {"docs/contract/settings.md": "\n".join(lines) + "\n"}
+    return {"docs/contract/settings.md": "\n".join(page) + "\n"}
 
 
 def conformance_kit() -> dict[str, str]:
     """Return the page of the kit's checks, and the kit's copies of the schemas: it stands without the runtime."""
     folder = "code/conformance/src/processor_conformance/schemas"
     schemas = {f"{folder}/{Path(path).name}": text for path, text in contract_schemas().items()}
-    return {"docs/contract/conformance.md": page, **schemas}
+    return {"docs/contract/conformance.md": markdown.page(catalogue.catalogue()), **schemas}
 
 
 def planted_faults() -> dict[str, str]:
     """Return the page of the services that are broken on purpose, each with the checks that find it."""
-    faults: str = importlib.import_module("tests.contract.planted.faults").page()
-    return {"docs/contract/planted-faults.md": faults}
+    page: str = importlib.import_module("tests.contract.planted.faults").page()
+    return {"docs/contract/planted-faults.md": page}
 
 
 GENERATORS: tuple[Generator, ...] = (

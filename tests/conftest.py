@@ -11,6 +11,9 @@ import django
 import pytest
 from hypothesis import settings
 
+# before anything imports them: so that a failing assert in them says what it saw
+pytest.register_assert_rewrite("tests.contract.judge", "tests.contract.examples", "tests.support.service")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # Real mode is refused where CI is set, and a developer's shell may hold anything: each test says what it needs itself.

@@ -9,12 +9,9 @@ from typing import Self
 
 import pytest
 
-# before they are imported: so that a failing assert in them says what it saw
-pytest.register_assert_rewrite("tests.contract.judge", "tests.contract.examples", "tests.support.service")
-
-from tests.contract.discovery import EVERY, STEPS  # noqa: E402
-from tests.contract.examples import example_inputs  # noqa: E402
-from tests.support.service import Environ, JsonObject, Service  # noqa: E402
+from tests.contract.discovery import EVERY, STEPS
+from tests.contract.examples import example_inputs
+from tests.support.service import Environ, JsonObject, Service
 
 SECRET = "canary-secret-1f0c"
 OPTION = "canary-option-77ab"

@@ -433,8 +433,8 @@ def hash_of_a_file_is_ignored(old: Any, reference: Any, pointer: str, roots: Any
     return old({**reference, "sha256": digest}, pointer, roots, refresh)
 
 
-# where no digest is needed, the rule that comes after it answers in its place
-@instead(request.Rules, "_identity", "C-REQ-45", "C-REQ-46", "C-REQ-51")
+# where no digest is needed, the rule that comes after it answers in its place, or a success that names no image
+@instead(request.Rules, "_identity", "C-REQ-45", "C-REQ-46", "C-REQ-51", "C-ENV-01")
 def runs_without_a_digest(_old: Any, _self: Any) -> None:
     """A run needs no `IMAGE_DIGEST`."""
 
@@ -472,7 +472,7 @@ def refusal_makes_a_folder(old: Any, self: Any, error: Any, execution_id: str = 
 # --- envelopes
 
 
-@answered("C-RUN-06", "C-ENV-04")  # one sentence about this failure, one about all
+@answered("C-RUN-06", "C-ENV-03", "C-ENV-04")  # this failure's, every code's, and every status's sentence
 def failure_is_200(answer: Answer) -> None:
     """A handler's failure is an error envelope with status 200."""
     if answer.code == "ERR_RUNTIME":
@@ -521,13 +521,17 @@ def rows_as_they_came(old: Any, self: Any, *arguments: Any) -> None:
 
     def and_another(path: str, mime: str | None) -> Any:
         file = opened(path, mime)
+        written = file.written
+
+        def then_one_more() -> None:
+            written()
+            with opened("outputs/parts/late.txt", None):
+                """Nothing is in it."""
+
         if path == "outputs/response.txt":
-            with opened("outputs/z-first.txt", None):
-                pass
+            file.written = then_one_more
         return file
 
-    declared = self._declared
-    self._declared = lambda path: self._outputs[0][0] if path == "outputs/z-first.txt" else declared(path)
     self.open_output = and_another
 
 
@@ -615,10 +619,11 @@ def index_comes_first(old: Any, self: Any) -> None:
     self.write_file(workspace.INDEX, b'{"execution_id":"e1","outputs":[]}')
 
 
-@instead(execution.Execution, "guarded", "C-ART-12")
-def late_writes_succeed(_old: Any, _self: Any, step: Callable[[], None]) -> None:
+@started("C-ART-12")
+def late_writes_succeed() -> None:
     """A handler that goes on after its deadline still writes its outputs."""
-    step()
+    _put(run.Run, "open_output", lambda self, path, *, mime=None: self._workspace.open_output(path, mime))
+    _put(execution.Execution, "guarded", lambda _self, step: step())
 
 
 def _declared_despite(kind: type[Exception], old: Any, self: Any, path: str) -> declaration.Output:
@@ -714,9 +719,9 @@ def cancels_nothing(*_: object) -> bool:
 
 @answered("C-STREAM-07")
 def refused_stream_is_another(answer: Answer) -> None:
-    """What `/run-stream` refuses has status 422."""
-    if answer.path == "/run-stream" and answer.status == 400:
-        answer.status = 422
+    """What `/run-stream` refuses is not `application/json`."""
+    if answer.path == "/run-stream":
+        answer.headers[b"content-type"] = b"application/problem+json"
 
 
 @told(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
 
+from apps.core.adapters.base import DONE, Event
 from apps.core.adapters.drift import DriftChecked
 from apps.core.adapters.errors import DigestDriftError, NetworkError
 from processor_runtime.values import Digest
@@ -28,6 +30,10 @@ class Answering:
         if self.failure:
             raise self.failure
         return self.envelope
+
+    async def stream(self, payload: dict[str, Any], *, timeout_s: float) -> AsyncGenerator[Event, None]:
+        """Yield the envelope alone."""
+        yield Event(DONE, await self.run(payload, timeout_s=timeout_s))
 
 
 def run(inner: Answering, expected: str = EXPECTED) -> dict[str, Any]:

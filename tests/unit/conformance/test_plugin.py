@@ -21,17 +21,7 @@ async def healthy(reader: Reader, writer: Writer) -> None:
 def run(folder: Path, *arguments: str) -> tuple[int, str]:
     """Return status and output of pytest with the plugin and nothing of this project."""
     (folder / "pytest.ini").touch()
-    words = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-rs",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "processor_conformance.plugin",
-    ]
+    words = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider"]
     done = subprocess.run([*words, *arguments], cwd=folder, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import sys
 import textwrap
@@ -12,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from processor_conformance import runner
+from processor_conformance.catalogue import Check, Phase
 from processor_conformance.cli import chosen, options_of
-from processor_conformance.outcome import Outcome, Result
+from processor_conformance.outcome import Outcome, Result, expect
+from processor_conformance.service import Service
 from tests.unit.conformance.servers import Reader, Talk, Writer, serving
 
 OK = b'{"ok": true}'
@@ -89,6 +92,40 @@ def test_there_is_an_end_whatever_a_service_does(monkeypatch: pytest.MonkeyPatch
     assert {result.reason for result in results.values() if result.outcome is Outcome.NOT_CHECKED} >= {
         "the kit's time was over"
     }
+
+
+def flaky(phase: Phase) -> Check:
+    """Return a check that fails when it is looked at for the first time."""
+    looks = itertools.count()
+
+    async def judge(_service: Service) -> None:
+        expect(next(looks), sent="nothing", expected="a second look", seen="the first one")
+
+    return Check("C-KIT-01", "1", "It is late once.", judge, phase=phase)
+
+
+@pytest.mark.parametrize(
+    ("phase", "outcome"), [(Phase.ALONE, Outcome.PASSED), (Phase.QUIET, Outcome.PASSED), (Phase.SHARED, Outcome.FAILED)]
+)
+def test_only_what_a_slow_machine_can_break_is_looked_at_twice(phase: Phase, outcome: Outcome) -> None:
+    """What is wrong now and then is wrong, unless the kit's own company may be the reason."""
+    with serving(answering(b"{}")) as url:
+        (result,) = asyncio.run(runner.judge(options_of(url=url), [flaky(phase)]))
+
+    assert result.outcome is outcome
+
+
+def test_a_check_that_never_ends_has_failed() -> None:
+    """Each has its own patience."""
+
+    async def judge(_service: Service) -> None:
+        await asyncio.sleep(60)
+
+    check = Check("C-KIT-01", "1", "It ends.", judge, patience_s=0.1)
+    with serving(answering(b"{}")) as url:
+        (result,) = asyncio.run(runner.judge(options_of(url=url), [check]))
+
+    assert (result.outcome, result.expected) == (Outcome.FAILED, "an end within 0.1 s")
 
 
 def test_a_token_is_in_no_report() -> None:
