@@ -521,15 +521,15 @@ def rows_as_they_came(old: Any, self: Any, *arguments: Any) -> None:
 
     def and_another(path: str, mime: str | None) -> Any:
         file = opened(path, mime)
-        written = file.written
+        commit = file.commit
 
         def then_one_more() -> None:
-            written()
+            commit()
             with opened("outputs/parts/late.txt", None):
                 """Nothing is in it."""
 
         if path == "outputs/response.txt":
-            file.written = then_one_more
+            file.commit = then_one_more
         return file
 
     self.open_output = and_another
