@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import httpx2
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -216,5 +216,10 @@ def read_bytes(path: Path) -> bytes | None:
 
 TestSequences = Sequences.TestCase
 TestSequences.settings = settings(
-    max_examples=10, stateful_step_count=25, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    max_examples=10,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=True,
+    phases=[Phase.generate],  # a step may take seconds: a shorter sequence is not worth the minutes to find it
+    suppress_health_check=list(HealthCheck),
 )
