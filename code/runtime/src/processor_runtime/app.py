@@ -87,7 +87,7 @@ class ProcessorApp(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document: the real request, and every status that a run can have."""
         if self.openapi_schema is None:
-            self.openapi_schema = openapi.document(self.service.contract())
+            self.openapi_schema = openapi.document(self.service.contract(), token=bool(self._expected))
         return self.openapi_schema
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -152,10 +152,9 @@ class ProcessorApp(FastAPI):
         answer = await stream.begun()
         if answer is not None and answer.refused:
             return _response(answer)
-        return EventSourceResponse(
-            stream.read(self.service.mask.dumps),
-            headers=_STREAM_HEADERS | ({REPLAYED_HEADER: "true"} if answer is not None and answer.replayed else {}),
-        )
+        replayed = caller.joined or (answer is not None and answer.replayed)
+        headers = _STREAM_HEADERS | ({REPLAYED_HEADER: "true"} if replayed else {})
+        return EventSourceResponse(stream.read(self.service.mask.dumps), headers=headers)
 
     async def _cancel(self, request: Request) -> Response:
         execution_id = request.path_params["execution_id"]

@@ -48,11 +48,13 @@ class Caller:
         accepted: For a stream: told once that there will be a run, with the
             function to call when the reader has gone.
         events: For a stream: where events go.
+        joined: Whether the execution was another caller's first.
     """
 
     reply: Callable[[Answer], None]
     accepted: Callable[[Callable[[], None]], None] | None = None
     events: EventBuffer | None = None
+    joined: bool = False
 
     @property
     def streams(self) -> bool:
@@ -161,6 +163,7 @@ class Execution:
 
     def join(self, caller: Caller) -> None:
         """Add a caller that gets this execution's answer."""
+        caller.joined = True
         with self._lock:
             self._callers.append(caller)
             self._readers += 1

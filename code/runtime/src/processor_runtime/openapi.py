@@ -9,15 +9,16 @@ _ENVELOPE: Final = {"$ref": "#/components/schemas/Envelope"}
 _JSON: Final = "application/json"
 
 
-def document(contract: dict[str, Any]) -> dict[str, Any]:
+def document(contract: dict[str, Any], *, token: bool) -> dict[str, Any]:
     """Return the OpenAPI 3.1 document for what `GET /contract` says.
 
-    The request is the contract's, with this processor's `inputs` in it.
+    The request is the contract's, with this processor's `inputs`, `ref` and
+    modes in it; *token* says whether one is needed.
     """
     request = _moved(load("request"), "#/components/schemas/Request")
     inputs = _moved(contract["inputs"], "#/components/schemas/Request/properties/inputs")
-    request["properties"] = {**request["properties"], "inputs": inputs}
-    return {
+    request["properties"] |= {"inputs": inputs, "ref": {"const": contract["ref"]}, "mode": {"enum": contract["modes"]}}
+    described = {
         "openapi": "3.1.0",
         "info": {"title": contract["ref"], "version": contract["contract"]},
         "paths": {
@@ -37,6 +38,7 @@ def document(contract: dict[str, Any]) -> dict[str, Any]:
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
     }
+    return {**described, "security": [{"token": []}]} if token else described
 
 
 def _moved(schema: dict[str, Any], to: str) -> dict[str, Any]:
@@ -69,6 +71,7 @@ def _health() -> dict[str, Any]:
     content = {_JSON: {"schema": schema}}
     return {
         "summary": "Ready to accept a run",
+        "security": [],
         "responses": {
             "200": {"description": "ready", "content": content},
             "503": {"description": "starting, failed or draining", "content": content},

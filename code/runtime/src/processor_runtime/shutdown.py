@@ -11,9 +11,10 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_CLOSE_S: Final = 1.0
 
 Drain = Callable[[Callable[[], None]], None]
 
@@ -32,9 +33,9 @@ def draining(drain: Drain) -> Iterator[None]:
     servers = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def close(number: int) -> None:
-        server = servers[signal.Signals(number)]
-        if callable(server):
-            server(number, None)
+        _tell(servers[signal.Signals(number)], number)
+        # uvicorn waits for connections without end: for half a request, and for readers that do not read
+        loop.call_later(_CLOSE_S, _tell, servers[signal.SIGINT], signal.SIGINT)
 
     def handle(number: int, _frame: FrameType | None) -> None:
         for each, server in servers.items():
@@ -53,3 +54,9 @@ def draining(drain: Drain) -> Iterator[None]:
         for number, server in servers.items():
             if signal.getsignal(number) is handle:
                 signal.signal(number, server)
+
+
+def _tell(server: Any, number: int) -> None:
+    """Hand the signal *number* to the handler of *server*, if it has one."""
+    if callable(server):
+        server(number, None)

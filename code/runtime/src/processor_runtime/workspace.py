@@ -178,11 +178,14 @@ class Workspace:
             return None
         finally:
             os.close(fd)
-        return document if isinstance(document, dict) else None
+        # without an id it says of no run that it was
+        return document if isinstance(document, dict) and "execution_id" in document else None
 
     def holds(self, rows: Sequence[object]) -> bool:
-        """Whether every row of *rows* names an output that is there with its size."""
-        return all(isinstance(row, dict) and self._holds(row.get("path"), row.get("size_bytes")) for row in rows)
+        """Whether the index is there, and every row of *rows* names an output that is there with its size."""
+        return self._size(self.prefix + INDEX) is not None and all(
+            isinstance(row, dict) and self._holds(row.get("path"), row.get("size_bytes")) for row in rows
+        )
 
     def _holds(self, logical: object, size_bytes: object) -> bool:
         return type(size_bytes) is int and isinstance(logical, str) and self._size(logical) == size_bytes
