@@ -628,9 +628,9 @@ def test_no_descriptor_is_left_open(make: Make) -> None:
 
 def test_a_receipt_is_read(workspace: Workspace) -> None:
     """As it was written."""
-    workspace.write_file("receipt.json", b'{"contract": "v1"}')
+    workspace.write_file("receipt.json", b'{"execution_id": "e1"}')
 
-    assert workspace.receipt() == {"contract": "v1"}
+    assert workspace.receipt() == {"execution_id": "e1"}
 
 
 @pytest.mark.parametrize(
@@ -677,10 +677,12 @@ def test_an_oversized_receipt_is_none(workspace: Workspace, folder: Path) -> Non
 
 
 def test_outputs_are_held_while_all_are_there_with_their_sizes(workspace: Workspace, folder: Path) -> None:
-    """None missing, none of another size, none a link."""
+    """None missing, none of another size, none a link; and the index with them."""
     _write(workspace, "outputs/a.txt", b"12345")
     _write(workspace, "outputs/pages/1.png", b"123")
     rows = workspace.rows
+    assert workspace.holds(rows) is False
+    workspace.write_file("outputs.json", b"{}")
     page = folder / "outputs" / "pages" / "1.png"
 
     assert workspace.holds(rows) is True
