@@ -87,7 +87,7 @@ def load_engine(_secrets: Mapping[str, str]) -> Engine:
             "Global.use_preprocess_img": False,  # `fitted` does it, and bounds the memory
             "Global.use_cls": False,  # it turns upright lines over; `Engine.lines` looks at whole pages
             "Global.text_score": 0.0,  # `min_confidence` decides, for each run
-            "Rec.rec_batch_num": 3,  # all of a batch are padded to its longest line: with 6, a quarter more work
+            "Rec.rec_batch_num": 1,  # all of a batch are padded to its longest line: with 3, a tenth more work
         }
     )
     models = Path(str(rapidocr.__file__)).parent / "models"
