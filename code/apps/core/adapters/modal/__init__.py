@@ -2,11 +2,10 @@
 
 from collections.abc import AsyncGenerator
 
+from apps.core.adapters.base import DONE, Event, Payload
+from apps.core.adapters.errors import EndpointMissingError
 from processor_runtime.envelopes import Envelope
 from processor_runtime.errors import Detail
-
-from .base import DONE, Event, Payload
-from .errors import EndpointMissingError
 
 
 class ModalAdapter:
