@@ -30,6 +30,7 @@ from .errors import (
     ProcessorError,
     ProviderError,
     SetupFailedError,
+    StorageError,
 )
 from .execution import Answer, Caller, Execution
 from .handler import Processor
@@ -238,7 +239,12 @@ class Executor:
         if not workspace.exists():
             if self._refresh is None:
                 return None
-            self._refresh()
+            try:
+                self._refresh()
+            except StorageError as exc:
+                # another run holds files open, say: nobody else can be asked whether this one is settled, and to refuse
+                # it would make concurrent runs refuse each other. Its client sees to it that an id is in flight once
+                self._log.event("http.run.unrefreshed", level="warning", details=list(exc.details))
             if not workspace.exists():
                 return None
         receipt = workspace.receipt()

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Mapping, MutableMapping
 from typing import Any, Literal, Self
 
-from . import logs
+from . import hosting, logs
 from .declaration import Declaration, DeclarationError
 from .envelopes import bare_meta
 from .errors import ProcessorError
@@ -70,6 +70,8 @@ class Service:
     ) -> Self:
         """Return the service that *environ* and the processor's registry describe.
 
+        Hooks that are not given are those of the host (`hosting.hosted`).
+
         Raises:
             SystemExit: a malformed setting or registry; one `http.boot.error`
                 line names it.
@@ -78,7 +80,12 @@ class Service:
             declaration = Declaration.load(processor.registry)
             settings = Settings.from_env(environ)
             secrets = {name: environ[name] for name in declaration.secrets if environ.get(name)}
-            service = cls(processor, declaration, settings, secrets, publish=publish, refresh=refresh)
+            host = hosting.current()
+            service = cls(
+                *(processor, declaration, settings, secrets),
+                publish=publish or host.publish,
+                refresh=refresh or host.refresh,
+            )
         except SettingsError as exc:
             logs.boot_error(exc.name, exc.rule)
         except DeclarationError as exc:
