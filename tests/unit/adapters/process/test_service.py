@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import pytest
 
+from apps.core.adapters.lines import TAIL_BYTES
 from apps.core.adapters.process import service
 from apps.core.adapters.process.launch import mortal
 from apps.core.adapters.process.service import Service, described, serving
@@ -114,7 +115,7 @@ def test_the_tail_is_the_last_2_kib_of_stderr() -> None:
 
     tail = during(program, ended).tail()
 
-    assert len(tail.encode()) == service.TAIL_BYTES
+    assert len(tail.encode()) == TAIL_BYTES
     assert tail.endswith("line 998\nline 999")
 
 
@@ -132,7 +133,7 @@ def test_the_tail_has_no_secret_even_where_it_is_cut() -> None:
     tail = asyncio.run(main())
 
     assert set(tail) == {"*", "\n"}
-    assert len(tail) == service.TAIL_BYTES
+    assert len(tail) == TAIL_BYTES
 
 
 def test_much_output_never_blocks_the_process() -> None:

@@ -4,24 +4,20 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final, Self
 
 from apps.core.adapters.journal import Journal
+from apps.core.adapters.lines import Lines
 
 from .launch import mortal
 
-TAIL_BYTES: Final = 2048
-LONGEST_LINE: Final = 1024 * 1024
 STOP_GRACE_S: Final = 5.0
 _DRAIN_S: Final = 1.0
 _READ_BYTES: Final = 64 * 1024
 _STDOUT, _STDERR = 1, 2
-
-Take = Callable[[bytes], None]
 
 
 class Service:
@@ -33,13 +29,11 @@ class Service:
 
     def __init__(self, process: asyncio.subprocess.Process, journal: Journal) -> None:
         self._process = process
-        self._journal = journal
-        self._tail: deque[str] = deque()
-        self._tail_bytes = 0
+        self._lines = Lines(journal)
         self.exited: asyncio.Task[int] = asyncio.create_task(process.wait())
         self._drains = [
-            asyncio.create_task(_drain(process.stdout, lambda line: journal.forward(line, _STDOUT))),
-            asyncio.create_task(_drain(process.stderr, self._hear)),
+            asyncio.create_task(_drain(process.stdout, _STDOUT, self._lines)),
+            asyncio.create_task(_drain(process.stderr, _STDERR, self._lines)),
         ]
 
     @classmethod
@@ -62,7 +56,7 @@ class Service:
 
     def tail(self) -> str:
         """Return at most the last 2 KiB that it wrote to stderr, masked."""
-        return "\n".join(self._tail).encode()[-TAIL_BYTES:].decode(errors="ignore")
+        return self._lines.tail()
 
     def ending(self) -> str:
         """Return how the process ended, in words."""
@@ -90,14 +84,6 @@ class Service:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
-    def _hear(self, line: bytes) -> None:
-        text = self._journal.masked(line[-TAIL_BYTES:].decode(errors="replace"))
-        self._tail.append(text)
-        self._tail_bytes += len(text)
-        while self._tail_bytes - len(self._tail[0]) >= TAIL_BYTES:
-            self._tail_bytes -= len(self._tail.popleft())
-        self._journal.forward(line, _STDERR)
-
 
 @asynccontextmanager
 async def serving(
@@ -121,17 +107,10 @@ def described(returncode: int) -> str:
         return f"signal {-returncode}"
 
 
-async def _drain(stream: asyncio.StreamReader | None, take: Take) -> None:
-    """Hand each line of *stream* to *take*, a line without end in pieces."""
+async def _drain(stream: asyncio.StreamReader | None, fd: int, lines: Lines) -> None:
+    """Hand all of *stream*, which is the process's descriptor *fd*, to *lines*."""
     if stream is None:
         return
-    rest = b""
     while chunk := await stream.read(_READ_BYTES):
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            take(line)
-        if len(rest) > LONGEST_LINE:
-            take(rest)
-            rest = b""
-    if rest:
-        take(rest)
+        lines.feed(fd, chunk)
+    lines.end(fd)
