@@ -177,7 +177,7 @@ def _awaited(process: subprocess.Popen[bytes] | None) -> str:
         if version:
             return version
         if process is not None and process.poll() is not None:
-            return ""
+            return asked()[0]  # it may have given way to one that was started otherwise
         time.sleep(_POLL_S)
     if process is not None:
         process.terminate()
