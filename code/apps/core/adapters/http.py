@@ -4,7 +4,8 @@ Import it late: httpx2 takes longer to import than a processor needs to answer.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing, asynccontextmanager
 from typing import Final, Literal
 
 import httpx2
@@ -122,17 +123,12 @@ async def ask(client: httpx2.AsyncClient, payload: Payload, *, deadline_s: float
         BadResponseError: the answer is not the envelope of this execution.
         NetworkError: the connection was refused or lost.
     """
-    try:
-        async with asyncio.timeout(deadline_s):
-            response = await client.send(_request(client, "/run", payload), stream=True)
-            try:
-                return await _envelope(response, payload)
-            finally:
-                await response.aclose()
-    except TimeoutError:
-        raise _too_late(deadline_s) from None
-    except (httpx2.HTTPError, httpx2.StreamError) as exc:
-        raise translated(exc) from exc
+    async with answering(deadline_s):
+        response = await client.send(post(client, "/run", payload), stream=True)
+        try:
+            return await envelope(response, payload)
+        finally:
+            await response.aclose()
 
 
 async def stream(client: httpx2.AsyncClient, payload: Payload, *, deadline_s: float) -> AsyncGenerator[Event, None]:
@@ -146,37 +142,45 @@ async def stream(client: httpx2.AsyncClient, payload: Payload, *, deadline_s: fl
     Raises:
         ProcessorError: as `ask`. A stream that ends without ``done`` is a `NetworkError`.
     """
+    async with answering(deadline_s):
+        response = await client.send(post(client, "/run-stream", payload), stream=True)
+        try:
+            async with aclosing(events(response, payload)) as told:
+                async for event in told:
+                    yield event
+        finally:
+            await response.aclose()
+
+
+@asynccontextmanager
+async def answering(deadline_s: float) -> AsyncIterator[None]:
+    """Translate what httpx2 raises within, and end it after *deadline_s* seconds.
+
+    Raises:
+        ProcessorError: as `ask`.
+    """
     try:
         async with asyncio.timeout(deadline_s):
-            response = await client.send(_request(client, "/run-stream", payload), stream=True)
-            try:
-                if not response.headers.get("content-type", "").startswith("text/event-stream"):
-                    yield Event(DONE, await _envelope(response, payload))
-                    return
-                async for sent in httpx2.EventSource(response, max_event_size=answers.MAX_BYTES):
-                    event = answers.event(sent.event, sent.data.encode(), payload=payload)
-                    yield event
-                    if event.name == DONE:
-                        return
-            finally:
-                await response.aclose()
+            yield
     except TimeoutError:
-        raise _too_late(deadline_s) from None
+        raise DeadlineError(Detail(path="/timeout_s", message=f"no answer within {deadline_s:g} s")) from None
     except (httpx2.HTTPError, httpx2.StreamError) as exc:
         raise translated(exc) from exc
-    raise NetworkError(Detail(path="http", message="the stream ended without done"))
 
 
-def _request(client: httpx2.AsyncClient, path: str, payload: Payload) -> httpx2.Request:
+def post(client: httpx2.AsyncClient, path: str, payload: Payload) -> httpx2.Request:
+    """Return the request that asks *path* with *payload*; it waits for its answer without end."""
     headers = {"content-type": "application/json"}
     return client.build_request("POST", path, content=orjson.dumps(payload), headers=headers, timeout=None)
 
 
-def _too_late(deadline_s: float) -> DeadlineError:
-    return DeadlineError(Detail(path="/timeout_s", message=f"no answer within {deadline_s:g} s"))
+async def envelope(response: httpx2.Response, payload: Payload) -> Envelope:
+    """Return the envelope in *response*, which is still to be read.
 
-
-async def _envelope(response: httpx2.Response, payload: Payload) -> Envelope:
+    Raises:
+        BadResponseError: it is not the envelope of this execution.
+        httpx2.HTTPError: the connection was lost.
+    """
     body = bytearray()
     async for chunk in response.aiter_bytes():
         body += chunk
@@ -184,3 +188,22 @@ async def _envelope(response: httpx2.Response, payload: Payload) -> Envelope:
             raise BadResponseError(Detail(path="", message=f"must be at most {answers.MAX_BYTES} bytes"))
     content_type = response.headers.get("content-type", "")
     return answers.parse(bytes(body), status=response.status_code, content_type=content_type, payload=payload)
+
+
+async def events(response: httpx2.Response, payload: Payload) -> AsyncGenerator[Event, None]:
+    """Yield the events in *response*, which is still to be read, ``done`` last; a refusal is ``done`` alone.
+
+    Raises:
+        BadResponseError: not an event of this execution, or no event.
+        NetworkError: it ended without ``done``.
+        httpx2.HTTPError: the connection was lost.
+    """
+    if not response.headers.get("content-type", "").startswith("text/event-stream"):
+        yield Event(DONE, await envelope(response, payload))
+        return
+    async for sent in httpx2.EventSource(response, max_event_size=answers.MAX_BYTES):
+        event = answers.event(sent.event, sent.data.encode(), payload=payload)
+        yield event
+        if event.name == DONE:
+            return
+    raise NetworkError(Detail(path="http", message="the stream ended without done"))
