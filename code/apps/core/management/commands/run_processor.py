@@ -6,15 +6,16 @@ not wait for an HTTP client.
 
 import math
 import os
-import signal
 import sys
-from argparse import ArgumentTypeError, RawDescriptionHelpFormatter
+from argparse import ArgumentTypeError
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
-from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
+from django.core.management.base import CommandParser
+
+from apps.core.management.command import FAILED, ProcessorCommand, UsageError, until_signalled
 
 if TYPE_CHECKING:
     from apps.core.adapters.journal import Journal
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from apps.core.request import ExecutionRequest
     from processor_runtime.envelopes import Envelope
     from processor_runtime.values import Digest
-
-SUCCESS, ERROR, WRONG_USAGE = 0, 1, 2
 
 EXAMPLES: Final = """\
 examples, from the folder code/:
@@ -42,35 +41,11 @@ exit status: 0 success, 1 error envelope, 2 wrong usage
 """
 
 
-class UsageError(Exception):
-    """The command line cannot mean anything; the message is one line."""
-
-
-class HelpFormatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
-    """Django's own options last, and the examples as they are written."""
-
-
-class Command(BaseCommand):
+class Command(ProcessorCommand):
     """Parses options, calls `execute`, answers on stdout and tells the story on stderr."""
 
     help = "Run one processor once, and answer with its envelope."
-    requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own form; nothing here has a model or a route
-    # they still work; they say nothing about running a processor
-    suppressed_base_arguments = {  # noqa: RUF012  # Django's own form
-        "--version",
-        "--verbosity",
-        "--pythonpath",
-        "--traceback",
-        "--no-color",
-        "--force-color",
-    }
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return the parser, with examples that can be pasted and errors of one line."""
-        options = {"formatter_class": HelpFormatter, "epilog": EXAMPLES, "allow_abbrev": False, **kwargs}
-        parser = super().create_parser(prog_name, subcommand, **options)
-        parser.error = _refuse  # type: ignore[method-assign]  # Django names the class; argparse prints all of the usage
-        return parser
+    epilog = EXAMPLES
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
@@ -111,7 +86,7 @@ class Command(BaseCommand):
         try:
             envelope = _envelope(options)
         except UsageError as exc:
-            _refuse(str(exc))
+            self.refuse(str(exc))
         if options["json"]:
             import json  # noqa: PLC0415  # see the module's docstring
 
@@ -121,19 +96,9 @@ class Command(BaseCommand):
             from apps.core.management.summary import summary  # noqa: PLC0415  # see the module's docstring
 
             text = summary(envelope, options["mode"], Path(settings.ARTIFACTS_ROOT))
-        self._answer(text)
+        self.answer(text)
         if envelope["status"] != "success":
-            sys.exit(ERROR)
-
-    def _answer(self, text: str) -> None:
-        try:
-            self.stdout.write(text)
-            self.stdout.flush()
-        except OSError:
-            # Nobody reads, or the disk behind stdout is full: the answer is lost, which is no success. What Python
-            # would flush at its end goes nowhere, so that it does not complain a second time.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(ERROR)
+            sys.exit(FAILED)
 
 
 def _envelope(options: dict[str, Any]) -> "Envelope":
@@ -204,30 +169,25 @@ def _executed(request: "ExecutionRequest", host: "Host", *, as_json: bool, strea
         if as_json or not sys.stderr.isatty():
             journal = Journal()
             watch = journal.bind(ref=request.ref).stream if streams else None
-            return asyncio.run(_until_signalled(request, host, journal, watch))
+            return asyncio.run(_settled(request, host, journal, watch))
         from apps.core.management.progress import LiveStream, ProgressLine  # noqa: PLC0415  # see the module's docstring
 
         with LiveStream() if streams else ProgressLine() as line:
             watch = line.show if isinstance(line, LiveStream) else None
-            return asyncio.run(_until_signalled(request, host, Journal(line.tell), watch))
+            return asyncio.run(_settled(request, host, Journal(line.tell), watch))
     except AttachmentError as exc:
         raise UsageError(str(exc)) from exc
 
 
-async def _until_signalled(
-    request: "ExecutionRequest", host: "Host", journal: "Journal", watch: "Watch | None"
-) -> "Envelope":
-    """Return the envelope of *request*; a signal that would end this process cancels it, so that nothing is left."""
+async def _settled(request: "ExecutionRequest", host: "Host", journal: "Journal", watch: "Watch | None") -> "Envelope":
+    """Return the envelope of *request*, also when a signal ends it."""
     import asyncio  # noqa: PLC0415  # see the module's docstring
 
     from apps.core.executions import execute, refusal  # noqa: PLC0415  # the same
     from processor_runtime.errors import CancelledRunError  # noqa: PLC0415  # the same
 
-    execution = asyncio.ensure_future(execute(request, host, journal, watch))
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, execution.cancel)
     try:
-        return await execution
+        return await until_signalled(execute(request, host, journal, watch))
     except asyncio.CancelledError:
         return refusal(request, host, CancelledRunError())
 
@@ -293,19 +253,3 @@ def _prepare(save_dir: Path | None) -> None:
         raise UsageError(f"--save-dir: {exc.strerror or exc}") from exc
     if not os.access(save_dir, os.W_OK | os.X_OK):
         raise UsageError("--save-dir: cannot be written")
-
-
-def _refuse(message: str) -> NoReturn:
-    """Say in one line why the command line cannot mean anything, and end with status 2.
-
-    Raises:
-        SystemExit: always.
-    """
-    text = f"run_processor: {' '.join(message.split())}; see run_processor --help"
-    if "--json" in sys.argv:
-        from apps.core.adapters.journal import Journal  # noqa: PLC0415  # see the module's docstring
-
-        Journal().event("cli.usage", level="error", message=text)
-    else:
-        sys.stderr.write(f"{text}\n")
-    sys.exit(WRONG_USAGE)

@@ -2,17 +2,14 @@
 
 import json
 import shlex
-import sys
-from argparse import RawDescriptionHelpFormatter
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
-from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
+from django.core.management.base import CommandParser
 
+from apps.core.management.command import ProcessorCommand
 from apps.core.registry import FILE_NAME, RegistryInvalidError, load_registration
 from apps.core.scaffold import FolderExistsError, Plan, PlanError, Scaffolded, Template, scaffold
-
-FAILED, WRONG_USAGE = 1, 2
 
 EXAMPLE: Final = "python manage.py scaffold_processor --ref acme/summary@1 --template llm --memory-gb 2 --timeout-s 120"
 EPILOG: Final = f"""\
@@ -23,31 +20,11 @@ exit status: 0 made, 1 something is in the way, 2 wrong usage
 """
 
 
-class HelpFormatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
-    """Django's own options last, and the example as it is written."""
-
-
-class Command(BaseCommand):
+class Command(ProcessorCommand):
     """Parses options, calls `scaffold`, answers with the new folder and says what to do next."""
 
     help = "Make a new processor that runs in mock mode as it is: apps/core/processors/{namespace}_{name}."
-    requires_system_checks: list[str] = []  # noqa: RUF012  # Django's own form; nothing here has a model or a route
-    # they still work; they say nothing about making a processor
-    suppressed_base_arguments = {  # noqa: RUF012  # Django's own form
-        "--version",
-        "--verbosity",
-        "--pythonpath",
-        "--traceback",
-        "--no-color",
-        "--force-color",
-    }
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Return the parser, with an example that can be pasted and errors of one line."""
-        options = {"formatter_class": HelpFormatter, "epilog": EPILOG, "allow_abbrev": False, **kwargs}
-        parser = super().create_parser(prog_name, subcommand, **options)
-        parser.error = _refuse  # type: ignore[method-assign]  # argparse would print all of the usage before the reason
-        return parser
+    epilog = EPILOG
 
     def add_arguments(self, parser: CommandParser) -> None:
         add = parser.add_argument
@@ -66,11 +43,11 @@ class Command(BaseCommand):
         try:
             made = scaffold(_plan(options), force=options["force"])
         except PlanError as exc:
-            _refuse(str(exc))
+            self.refuse(str(exc))
         except (FolderExistsError, RegistryInvalidError) as exc:
-            _fail(str(exc))
+            self.fail(str(exc))
         except OSError as exc:
-            _fail(f"cannot write the processor: {exc.strerror or exc}")
+            self.fail(f"cannot write the processor: {exc.strerror or exc}")
         if options["json"]:
             self.stdout.write(json.dumps(_answer(made)))
         else:
@@ -107,25 +84,3 @@ made {len(made.files)} files from the template {made.plan.template}. Next:
 def _shown(path: Path) -> str:
     here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
-
-
-def _refuse(message: str) -> NoReturn:
-    """Say why the command line cannot mean anything, and end with status 2."""
-    _say("cli.usage", f"{message}; see scaffold_processor --help")
-    sys.exit(WRONG_USAGE)
-
-
-def _fail(message: str) -> NoReturn:
-    """Say what stands in the way, and end with status 1."""
-    _say("cli.error", message)
-    sys.exit(FAILED)
-
-
-def _say(event: str, message: str) -> None:
-    text = f"scaffold_processor: {' '.join(message.split())}"
-    if "--json" in sys.argv:
-        from apps.core.adapters.journal import Journal  # noqa: PLC0415  # only an error needs it
-
-        Journal().event(event, level="error", message=text)
-    else:
-        sys.stderr.write(f"{text}\n")
