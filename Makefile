@@ -8,7 +8,7 @@ LOCKS := code/requirements
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv docker base-image demo test test-fast conformance check fix generate lock clean
+.PHONY: help venv docker base-image demo test test-fast conformance check fix generate docs lock clean
 
 help: ## Say what each target does
 	@echo "make demo is the place to begin. ADAPTER=local runs it in Docker, T=tests/unit narrows the tests."
@@ -45,6 +45,9 @@ fix: $(DEV) generate ## Repair what can be repaired by itself: format, lint, gen
 
 generate: $(DEV) ## Write the files that are generated from code
 	@$(VENV_PYTHON) -m scripts.generate
+
+docs: $(DEV) ## Build the documentation site into var/site
+	@NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 lock: $(DEV) ## Compile the locks again (ARGS=--upgrade takes newer versions, ARGS=path compiles that one)
 	@$(VENV_PYTHON) -m scripts.lock $(ARGS)

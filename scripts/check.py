@@ -43,6 +43,7 @@ CHECKS = (
     Check("django", (_PYTHON, "manage.py", "check", "--fail-level", "WARNING"), ROOT / "code"),
     Check("generated files", (_PYTHON, "-m", "scripts.generate", "--check")),
     Check("locks", (_PYTHON, "-m", "scripts.lock", "--check")),
+    Check("docs", (str(_BIN / "mkdocs"), "build", "--strict")),  # never --quiet: it hides the warnings that are to fail
 )
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from processor_conformance import catalogue, markdown
 from processor_runtime.errors import ERRORS
 from processor_runtime.settings import VARIABLES
+from scripts import reference
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -88,6 +89,8 @@ GENERATORS: tuple[Generator, ...] = (
     settings_table,
     conformance_kit,
     planted_faults,
+    reference.command_page,
+    reference.schema_page,
 )
 
 

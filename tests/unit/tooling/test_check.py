@@ -35,7 +35,7 @@ def test_one_failure_neither_hides_nor_stops_another(capsys: pytest.CaptureFixtu
 
 
 def test_the_checks_are_those_that_are_promised() -> None:
-    """Format, lint, types, imports, generated files and locks: none is left out by accident."""
+    """Format, lint, types, imports, generated files, locks and docs: none is left out by accident."""
     names = [row.name for row in check.CHECKS]
 
-    assert names == ["format", "lint", "types", "imports", "django", "generated files", "locks"]
+    assert names == ["format", "lint", "types", "imports", "django", "generated files", "locks", "docs"]

@@ -21,6 +21,7 @@ from .runner import judge
 from .session import Options
 from .wire import Wire
 
+PROGRAM: Final = "python -m processor_conformance"
 USAGE: Final = 2
 _WIDTH: Final = 140
 _EXAMPLE: Final = """
@@ -104,26 +105,31 @@ def chosen(only: str) -> tuple[Check, ...]:
     return tuple(check for check in checks if not words or any(check.id.startswith(word) for word in words))
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Judge what the arguments name, and return the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m processor_conformance",
+def parser() -> argparse.ArgumentParser:
+    """Return what reads the kit's command line; its help and its page in the docs come from it too."""
+    made = argparse.ArgumentParser(
+        prog=PROGRAM,
         description="Judge a processor by the contract.",
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_arguments(parser)
-    parser.add_argument(
+    add_arguments(made)
+    made.add_argument(
         "--report",
         action="append",
         default=[],
         metavar="KIND[=FILE]",
         help="table, json=FILE or junit=FILE; repeatable",
     )
-    parser.add_argument("--list", action="store_true", help="print the checks and judge nothing")
-    parser.add_argument("--json", action="store_true", help="with --list: as JSON")
-    parser.add_argument("--version", action="version", version=__version__)
-    asked = parser.parse_args(arguments)
+    made.add_argument("--list", action="store_true", help="print the checks and judge nothing")
+    made.add_argument("--json", action="store_true", help="with --list: as JSON")
+    made.add_argument("--version", action="version", version=__version__)
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Judge what the arguments name, and return the exit status."""
+    asked = parser().parse_args(arguments)
     try:
         checks = chosen(asked.only)
         if asked.list:
@@ -141,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             inputs_file=asked.inputs_file,
         )
     except UsageError as exc:
-        print(f"{parser.prog}: {exc}", file=sys.stderr)  # noqa: T201  # a command answers
+        print(f"{PROGRAM}: {exc}", file=sys.stderr)  # noqa: T201  # a command answers
         return USAGE
     target = options.url or asked.image or asked.start
     results = asyncio.run(judge(options, checks, report=_progress))
