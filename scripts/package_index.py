@@ -7,6 +7,6 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "code"))
 
-from apps.core.adapters.process.package_index import uv_environment
+from apps.core.package_index import uv_environment
 
 __all__ = ["uv_environment"]

@@ -20,8 +20,8 @@ from apps.core.adapters.drift import DriftChecked
 from apps.core.adapters.errors import BadResponseError, CrashedError, DigestDriftError, HealthError, NetworkError
 from apps.core.adapters.process import adapter as module
 from apps.core.adapters.process import service
-from apps.core.adapters.process.source import source_digest
 from apps.core.host import Host
+from apps.core.images.source import source_digest
 from apps.core.registry import load_registration
 from processor_runtime.errors import DeadlineError
 from processor_runtime.schemas import validator

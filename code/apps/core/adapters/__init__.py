@@ -1,4 +1,4 @@
 """Adapters: each carries payloads to one kind of host, and envelopes back. They transport, and decide nothing.
 
-Nothing is imported here: `scripts/` reads `process/package_index.py` before any dependency is installed.
+Nothing is imported here: a run loads the one adapter that it uses.
 """

@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Final
 from apps.core.adapters.base import Event, Payload
 from apps.core.adapters.errors import CrashedError, HealthError, NetworkError
 from apps.core.adapters.journal import Journal
+from apps.core.images.source import RUNTIME, source_digest
 from apps.core.registry import Registration
 from processor_runtime.envelopes import Envelope
 from processor_runtime.errors import Detail
 
 from . import venvs
 from .service import Service, serving
-from .source import RUNTIME, source_digest
 
 if TYPE_CHECKING:
     import httpx2
@@ -125,22 +125,13 @@ class ProcessAdapter:
     async def _healthy(self, service: Service, client: "httpx2.AsyncClient") -> None:
         from apps.core.adapters import http  # noqa: PLC0415  # as in `_started`
 
-        settled = asyncio.create_task(http.until_settled(client))
-        try:
-            await asyncio.wait(
-                {settled, service.exited}, timeout=self.start_allowance_s, return_when=asyncio.FIRST_COMPLETED
-            )
-            if settled.done() and settled.result() == "ok":
-                self.journal.event("adapter.process.healthy")
-                return
-            if service.exited.done():
-                await service.drained()
-                reason = service.ending()
-            else:
-                reason = "set-up failed" if settled.done() else f"not healthy after {self.start_allowance_s:g} s"
-        finally:
-            settled.cancel()
-            await asyncio.wait([settled])
+        reason = await http.until_healthy(client, service.exited, within_s=self.start_allowance_s)
+        if not reason:
+            self.journal.event("adapter.process.healthy")
+            return
+        if service.exited.done():
+            await service.drained()
+            reason = service.ending()
         raise HealthError(Detail(path="process", message=reason), Detail(path="stderr", message=service.tail()))
 
     def _environ(self, python: Path, folder: Path, mode: str, token: str) -> dict[str, str]:

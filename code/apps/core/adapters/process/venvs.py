@@ -17,10 +17,10 @@ from typing import IO, Final
 
 from apps.core.adapters.errors import HealthError
 from apps.core.adapters.journal import Journal
+from apps.core.package_index import uv_environment
 from processor_runtime.errors import Detail
 
 from .launch import mortal
-from .package_index import uv_environment
 
 _LOCK_POLL_S: Final = 0.2
 _SHOWN_LINES: Final = 12

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import rfc8785
 
-from apps.core.adapters.process.source import RUNTIME, source_digest
+from apps.core.images.source import CODE, source_digest
 from apps.core.registry import load_registration
 from tests.support.executions import OWN
 
@@ -23,14 +23,18 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def runtime(tmp_path: Path) -> Path:
-    """Return a copy of the runtime that a test may change."""
-    return Path(shutil.copytree(RUNTIME, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__")))
+def code(tmp_path: Path) -> Path:
+    """Return a folder with a copy of what every image holds, which a test may change."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(CODE / "runtime", tmp_path / "code" / "runtime", ignore=ignored)
+    (tmp_path / "code" / "requirements").mkdir()
+    shutil.copy(CODE / "requirements" / "build.txt", tmp_path / "code" / "requirements")
+    return tmp_path / "code"
 
 
-def digest(folder: Path, runtime: Path = RUNTIME) -> str:
+def digest(folder: Path, code: Path = CODE) -> str:
     """Return the digest of the processor in *folder*."""
-    return source_digest(load_registration(folder), runtime)
+    return source_digest(load_registration(folder), code)
 
 
 def edited(path: Path, old: str, new: str) -> None:
@@ -40,23 +44,19 @@ def edited(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 
-def test_it_is_made_as_its_docstring_says(folder: Path, runtime: Path) -> None:
+def test_it_is_made_as_its_docstring_says(folder: Path, code: Path) -> None:
     """The recipe, by hand: one line a part, as `sha256sum` writes it, sorted, hashed."""
-    lines = [
-        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(root)}\n"
-        for root, top in ((folder, "app"), (runtime, "processor_runtime"))
-        for path in (root / top).rglob("*")
-        if path.is_file()
-    ]
-    lock = (folder / "requirements.txt").read_bytes()
+    package = code / "runtime" / "src" / "processor_runtime"
+    parts = [(path, folder) for path in (folder / "app").rglob("*") if path.is_file()]
+    parts += [(folder / name, folder) for name in ("requirements.txt", "Dockerfile")]
+    parts += [(path, code) for path in package.rglob("*") if path.is_file()]
+    parts += [(code / name, code) for name in ("runtime/pyproject.toml", "runtime/README.md", "requirements/build.txt")]
+    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(root)}\n" for path, root in parts]
     document = load_registration(folder).declaration.document
     assert "image" not in document
-    lines += [
-        f"{hashlib.sha256(lock).hexdigest()}  requirements.txt\n",
-        f"{hashlib.sha256(rfc8785.dumps(json.loads(json.dumps(document)))).hexdigest()}  registry.yaml\n",
-    ]
+    lines.append(f"{hashlib.sha256(rfc8785.dumps(json.loads(json.dumps(document)))).hexdigest()}  registry.yaml\n")
 
-    assert digest(folder, runtime) == "sha256:" + hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+    assert digest(folder, code) == "sha256:" + hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
 @pytest.mark.parametrize(
@@ -65,6 +65,7 @@ def test_it_is_made_as_its_docstring_says(folder: Path, runtime: Path) -> None:
         pytest.param(lambda folder: edited(folder / "app" / "handler.py", "run.token", "run. token"), id="a handler"),
         pytest.param(lambda folder: (folder / "app" / "new.txt").write_text("x", encoding="utf-8"), id="a new file"),
         pytest.param(lambda folder: edited(folder / "requirements.txt", "anyio==", "anyio== "), id="the lock"),
+        pytest.param(lambda folder: edited(folder / "Dockerfile", "USER 10001", "USER 0"), id="the Dockerfile"),
         pytest.param(
             lambda folder: edited(folder / "registry.yaml", "memory_gb: 1", "memory_gb: 2"), id="the registry"
         ),
@@ -79,14 +80,20 @@ def test_it_changes_with_what_may_change_behaviour(folder: Path, change: Callabl
     assert digest(folder) != before
 
 
-def test_it_changes_with_the_runtime(folder: Path, runtime: Path) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["runtime/src/processor_runtime/envelopes.py", "runtime/pyproject.toml", "requirements/build.txt"],
+    ids=["its code", "its dependencies", "what builds it"],
+)
+def test_it_changes_with_the_runtime(folder: Path, code: Path, name: str) -> None:
     """The runtime is half of what runs."""
-    before = digest(folder, runtime)
+    before = digest(folder, code)
     assert before == digest(folder)
 
-    edited(runtime / "processor_runtime" / "envelopes.py", "import", "import ")
+    with (code / name).open("a", encoding="utf-8") as file:
+        file.write("# more\n")
 
-    assert digest(folder, runtime) != before
+    assert digest(folder, code) != before
 
 
 @pytest.mark.parametrize(
@@ -103,7 +110,7 @@ def test_it_changes_with_the_runtime(folder: Path, runtime: Path) -> None:
             ),
             id="a pin",
         ),
-        pytest.param(lambda folder: (folder / "Dockerfile").unlink(), id="what only an image needs"),
+        pytest.param(lambda folder: (folder / "notes.md").write_text("x", encoding="utf-8"), id="what no image holds"),
         pytest.param(
             lambda folder: [
                 (folder / "app" / "__pycache__").mkdir(),
