@@ -7,7 +7,11 @@ from typing import Any
 
 import jsonschema_rs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from processor_runtime.errors import WritePrefixError
+from processor_runtime.prefix import expand
 from processor_runtime.schemas import NAMES, compile_schema, load, validator
 
 SHA256 = "0123456789abcdef" * 4
@@ -94,6 +98,9 @@ WRONG: list[tuple[str, dict[str, Any], str, Any]] = [
     ("request", REQUEST, "execution_id", "e" * 129),
     ("request", REQUEST, "execution_id", ""),
     ("request", REQUEST, "write_prefix", ""),
+    ("request", REQUEST, "write_prefix", "outputs/{execution_id}/"),
+    ("request", REQUEST, "write_prefix", "/artifacts/{execution_id}/../"),
+    ("request", REQUEST, "write_prefix", "/artifacts/{id}/"),
     ("request", REQUEST, "mode", "dream"),
     ("request", REQUEST, "timeout_s", 0),
     ("request", REQUEST, "timeout_s", "1"),
@@ -135,6 +142,8 @@ WRONG: list[tuple[str, dict[str, Any], str, Any]] = [
     ("event", EVENTS[0]["data"], "message", None),
 ]
 WHOLE = {"request": [REQUEST], "envelope": [SUCCESS, ERROR], "receipt": [RECEIPT], "index": [INDEX], "event": EVENTS}
+
+PARTS = ["/", ".", "a", "\xe9", "{execution_id}", "{", "}", "\\", "\x00", "\x9f", "\n"]  # of a write prefix
 
 
 def _changed(name: str, part: dict[str, Any], key: str, value: Any = ...) -> dict[str, Any]:
@@ -212,6 +221,18 @@ def test_what_the_contract_forbids_is_refused(name: str, part: dict[str, Any], k
 def test_an_execution_id_with_a_line_break_is_refused() -> None:
     """`$` of some dialects would let it pass."""
     assert not validator("request").is_valid({**REQUEST, "execution_id": "e1\n"})
+
+
+@given(st.lists(st.sampled_from(PARTS)).map("".join))
+def test_the_pattern_of_a_prefix_is_its_rule(text: str) -> None:
+    """What the schema takes the rule takes, but for the number of bytes, and the other way round."""
+    try:
+        expand(text, "e1")
+        good = True
+    except WritePrefixError:
+        good = False
+
+    assert validator("request").is_valid({**REQUEST, "write_prefix": text}) is (good and text not in {"", "/"})
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,9 @@ class ProcessorApp(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document: the real request, and every status that a run can have."""
         if self.openapi_schema is None:
-            self.openapi_schema = openapi.document(self.service.contract(), token=bool(self._expected))
+            self.openapi_schema = openapi.document(
+                self.service.contract(), token=bool(self._expected), roots=self.service.settings.roots.write
+            )
         return self.openapi_schema
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
