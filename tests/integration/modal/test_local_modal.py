@@ -1,0 +1,173 @@
+"""The local Modal, asked by the real SDK: deploy, look up, call."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import modal
+import pytest
+from grpclib import Status
+from modal.exception import AuthError, InvalidError, NotFoundError
+from modal_proto import api_pb2
+
+from tests.local_modal import LocalModal
+from tests.local_modal.deployer import BUILDER, OTHER, REFERENCE, SAMPLE, Deployer
+from tests.local_modal.faults import Fail
+
+
+@pytest.fixture
+def client(local_modal: LocalModal) -> Iterator[modal.Client]:
+    """The SDK's client; it holds threads and sockets until it is closed."""
+    client = modal.Client.from_credentials(*local_modal.token)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def deployer(local_modal: LocalModal, client: modal.Client, monkeypatch: pytest.MonkeyPatch) -> Deployer:
+    """Deploys the sample, whose image can be pulled."""
+    monkeypatch.setenv("MODAL_IMAGE_BUILDER_VERSION", BUILDER)
+    monkeypatch.setenv("GIT_DIR", "/nonexistent")  # else the SDK sends who committed what
+    deployer = Deployer(local_modal, client)
+    deployer.image()
+    return deployer
+
+
+def ask(cloud: LocalModal, url: str, path: str, text: str = "", **options: Any) -> httpx2.Response:
+    """Return the sample's answer, asked with the proxy token."""
+    headers = {"Modal-Key": cloud.proxy_token[0], "Modal-Secret": cloud.proxy_token[1]}
+    return httpx2.post(f"{url}/{path}", content=text, headers=headers, timeout=60, trust_env=False, **options)
+
+
+def test_what_is_deployed_is_found_and_answers(deployer: Deployer, client: modal.Client) -> None:
+    """The address comes from a look-up by name, and leads to the app that the uploaded file takes from the image."""
+    deployed = deployer.deploy(tag="v-one")
+
+    found = modal.Function.from_name("app", "fastapi_app", environment_name="dev", client=client)
+
+    assert found.get_web_url() == deployed.url
+    answer = ask(deployer.cloud, deployed.url, "echo?q=1", "hello")
+    assert (answer.status_code, answer.headers["x-app"]) == (200, "sample")
+    assert {"method": "POST", "query": "q=1", "text": "hello"}.items() <= answer.json().items()
+
+
+def test_nothing_but_the_entry_file_is_uploaded(deployer: Deployer) -> None:
+    """Its bytes are what the container runs."""
+    deployer.deploy()
+
+    entry = (SAMPLE / "sample_entry.py").read_bytes()
+    assert deployer.cloud.mounts.uploaded() == {"/root/sample_entry.py": entry}
+
+
+def test_a_container_knows_its_secrets_and_nothing_of_this_machine(
+    deployer: Deployer, client: modal.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Named secrets and `env=` reach it; the environment of the test does not."""
+    monkeypatch.setenv("OF_THIS_MACHINE", "yes")
+    modal.Secret.objects.create("keys", {"A_KEY": "a-value"}, environment_name="dev", client=client)
+    secret = modal.Secret.from_name("keys", environment_name="dev")
+
+    deployed = deployer.deploy(secrets=[secret], env={"IMAGE_DIGEST": REFERENCE})
+
+    environ = ask(deployer.cloud, deployed.url, "environ").json()
+    assert (environ["A_KEY"], environ["IMAGE_DIGEST"]) == ("a-value", REFERENCE)
+    assert "OF_THIS_MACHINE" not in environ
+    assert "MODAL_TOKEN_SECRET" not in environ
+    assert Path(environ["PROCESSOR_ARTIFACTS_DIR"]).is_relative_to(deployer.cloud.folder)
+
+
+def test_every_request_is_recorded(deployer: Deployer) -> None:
+    """With its message and metadata, so that a test can say what was sent and what was not."""
+    deployer.deploy(tag="v-one", tags={"ref": "llm.chat-v1"}, cpu=2.0, memory=1024)
+
+    (publish,) = deployer.cloud.sent("AppPublish")
+    (create,) = deployer.cloud.sent("FunctionCreate")
+    (image,) = deployer.cloud.sent("ImageGetOrCreate")
+    assert (publish.deployment_tag, dict(publish.tags)) == ("v-one", {"ref": "llm.chat-v1"})
+    assert not publish.commit_info.author_email
+    assert (create.function.resources.milli_cpu, create.function.resources.memory_mb) == (2000, 1024)
+    assert list(image.image.dockerfile_commands) == [f"FROM {REFERENCE}"]
+    assert {call.metadata["x-modal-token-id"] for call in deployer.cloud.calls} == {deployer.cloud.token[0]}
+
+
+def test_an_unknown_call_is_refused_by_its_name(local_modal: LocalModal, client: modal.Client) -> None:
+    """A test never passes because nobody answered."""
+    with pytest.raises(modal.exception.Error, match="rpc QueueGetOrCreate is not known to the local Modal"):
+        modal.Queue.from_name("jobs", environment_name="dev", create_if_missing=True).hydrate(client)
+
+    assert local_modal.sent("QueueGetOrCreate")
+
+
+def test_a_wrong_token_is_refused(local_modal: LocalModal) -> None:
+    """As by the cloud, on the first call."""
+    with modal.Client.from_credentials("ak-wrong", "as-wrong") as stranger, pytest.raises(AuthError):
+        modal.Environment.from_name("dev", client=stranger).hydrate()
+
+    assert [call.metadata["x-modal-token-id"] for call in local_modal.calls] == ["ak-wrong"]
+
+
+MISSING = [
+    pytest.param({"app_name": "other"}, id="no such app"),
+    pytest.param({"name": "other"}, id="no such function"),
+    pytest.param({"environment_name": "staging"}, id="in another environment"),
+    pytest.param({"environment_name": "nowhere"}, id="no such environment"),
+    pytest.param({"version": 7}, id="no such version"),
+]
+
+
+@pytest.mark.parametrize("change", MISSING)
+def test_what_is_not_deployed_is_not_found(deployer: Deployer, client: modal.Client, change: dict[str, Any]) -> None:
+    """Whatever is missing, the SDK says NotFoundError."""
+    deployer.deploy()
+    wanted = {"app_name": "app", "name": "fastapi_app", "environment_name": "dev"} | change
+
+    with pytest.raises(NotFoundError):
+        modal.Function.from_name(**wanted, client=client).get_web_url()
+
+
+def test_a_planted_failure_is_the_answer(deployer: Deployer) -> None:
+    """Of the call that it is planted for, and of no other."""
+    deployer.cloud.faults["AppPublish"] = Fail(Status.INVALID_ARGUMENT, "planted here")
+
+    with pytest.raises(InvalidError, match="planted here"):
+        deployer.deploy()
+
+    (disconnect,) = deployer.cloud.sent("AppClientDisconnect")
+    assert disconnect.reason != api_pb2.APP_DISCONNECT_REASON_ENTRYPOINT_COMPLETED
+
+
+def test_an_image_that_cannot_be_pulled_fails_the_deploy(deployer: Deployer) -> None:
+    """The digest is not known here, as it would not be in a registry."""
+    with pytest.raises(modal.exception.ImageBuildError, match="manifest unknown"):
+        deployer.deploy(reference=OTHER)
+
+    assert not deployer.cloud.sent("AppPublish")
+
+
+def test_an_image_of_more_than_one_line_is_refused(deployer: Deployer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older builders let the SDK add layers: other code than the digest's would run."""
+    monkeypatch.delenv("MODAL_IMAGE_BUILDER_VERSION")
+
+    with pytest.raises(modal.exception.ImageBuildError, match="one FROM line and nothing else"):
+        deployer.deploy()
+
+
+def test_a_private_image_needs_its_registrys_secret(deployer: Deployer, client: modal.Client) -> None:
+    """The right user and password, in a secret with the names that Modal reads."""
+    deployer.image(credentials=("robot", "pass"))
+    values = {"REGISTRY_USERNAME": "robot", "REGISTRY_PASSWORD": "pass"}
+    modal.Secret.objects.create("pull", values, environment_name="dev", client=client)
+    wrong = {"REGISTRY_USERNAME": "robot", "REGISTRY_PASSWORD": "wrong"}
+    modal.Secret.objects.create("wrong", wrong, environment_name="dev", client=client)
+
+    with pytest.raises(modal.exception.ImageBuildError, match="unauthorized"):
+        deployer.deploy()
+    with pytest.raises(modal.exception.ImageBuildError, match="unauthorized"):
+        deployer.deploy(pull_secret=modal.Secret.from_name("wrong", environment_name="dev"))
+    deployed = deployer.deploy(pull_secret=modal.Secret.from_name("pull", environment_name="dev"))
+
+    assert json.loads(ask(deployer.cloud, deployed.url, "echo", "in").content)["text"] == "in"

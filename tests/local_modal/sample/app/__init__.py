@@ -1,0 +1,1 @@
+"""The sample's code, as an image would hold it."""
