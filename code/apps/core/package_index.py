@@ -1,4 +1,4 @@
-"""Let uv use the package index that pip on this machine was told to use: uv does not read pip's settings."""
+"""Let uv, and pip in a build, use the package index that pip on this machine was told to use."""
 
 from __future__ import annotations
 
@@ -24,6 +24,19 @@ def uv_environment(environ: Mapping[str, str]) -> dict[str, str]:
     if certificates and not environ.get("SSL_CERT_FILE"):
         added["SSL_CERT_FILE"] = certificates
     return added
+
+
+def build_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables to add to *environ* so that pip asks the same index in the build of an image.
+
+    They are those that a Dockerfile takes as arguments; none for an index that no container reaches.
+    """
+    settings = _pip_settings(environ)
+    index = environ.get("PIP_INDEX_URL") or settings.get("index-url", "")
+    trusted = environ.get("PIP_TRUSTED_HOST") or settings.get("trusted-host", "")
+    if not index.startswith(("https://", "http://")):
+        return {}
+    return {"PIP_INDEX_URL": index, **({"PIP_TRUSTED_HOST": " ".join(trusted.split())} if trusted else {})}
 
 
 def _pip_settings(environ: Mapping[str, str]) -> dict[str, str]:
