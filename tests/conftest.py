@@ -11,6 +11,11 @@ import django
 import pytest
 from hypothesis import settings
 
+from processor_runtime.settings import ci_is_set
+from tests.support.docker_host import IN_CI, is_container
+
+pytest_plugins = ("tests.support.docker",)
+
 # before anything imports them: so that a failing assert in them says what it saw
 pytest.register_assert_rewrite("tests.contract.judge", "tests.contract.examples", "tests.support.service")
 
@@ -28,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Refuse to run without the project's settings, then prepare Django and the guards, once a process."""
     if config.inipath != ROOT / "code" / "pyproject.toml":
         raise pytest.UsageError("these tests are run by `make test T=tests/…`, or with `-c code/pyproject.toml`")
+    config.stash[IN_CI] = ci_is_set(os.environ)
     for name in list(os.environ):
         if name in _SAID_BY_TESTS or name.startswith(_SAID_BY_TESTS_PREFIXES):
             del os.environ[name]
@@ -50,8 +56,8 @@ def _refuse_far_sockets(event: str, arguments: tuple[object, ...]) -> None:
     if event not in {"socket.connect", "socket.sendto"}:
         return
     address = arguments[1]
-    if not isinstance(address, tuple) or _is_local(str(address[0])):
-        return  # a Unix socket, or this machine
+    if not isinstance(address, tuple) or _is_local(str(address[0])) or is_container(str(address[0])):
+        return  # a Unix socket, this machine, or a container on it
     raise RuntimeError(f"a test may only talk to this machine, not to {address[0]}")
 
 
