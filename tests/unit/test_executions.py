@@ -115,7 +115,7 @@ def test_an_invalid_registry_is_reported_with_file_and_line(tmp_path: Path, stor
             {"adapter": "local", "write_prefix": "/tmp/x/"}, {}, "ERR_WRITE_PREFIX", id="prefix of a container"
         ),
         pytest.param({"expected_digest": ZERO}, {}, "ERR_DIGEST_DRIFT", id="an image's digest for source"),
-        pytest.param({"adapter": "local"}, {}, "ERR_DOCKER", id="local is not there yet"),
+        pytest.param({"adapter": "local"}, {}, "ERR_IMAGE_UNPINNED", id="an image without a pin"),
         pytest.param({"adapter": "modal", "expected_digest": ZERO}, {}, "ERR_ENDPOINT_MISSING", id="modal neither"),
         pytest.param({"execution_id": "/"}, {}, "ERR_INPUTS", id="execution id"),
     ],

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from apps.core import artifacts
 from apps.core.adapters.base import DONE, Adapter, Event, Payload
@@ -29,6 +30,9 @@ from apps.core.request import ExecutionRequest, guard, is_execution_id, is_ref
 from processor_runtime.envelopes import Envelope, bare_meta, error_envelope
 from processor_runtime.errors import Detail, ErrorCode, InternalError, ProcessorError
 from processor_runtime.prefix import Roots
+
+if TYPE_CHECKING:
+    from apps.core.adapters.local.site import Site
 
 Watch = Callable[[Event], None]
 
@@ -162,14 +166,30 @@ def _adapter(request: ExecutionRequest, registration: Registration, host: Host, 
             python=host.python,
         )
     elif request.adapter == "local":
-        from apps.core.adapters.local import LocalAdapter  # noqa: PLC0415  # see the docstring
+        from apps.core.adapters.local.adapter import LocalAdapter  # noqa: PLC0415  # see the docstring
 
-        adapter = LocalAdapter()
+        adapter = LocalAdapter(local_site(request, registration, host), journal)
     else:
         from apps.core.adapters.modal import ModalAdapter  # noqa: PLC0415  # see the docstring
 
         adapter = ModalAdapter()
     return DriftChecked(adapter, request.expected_digest) if request.expected_digest else adapter
+
+
+def local_site(request: ExecutionRequest, registration: Registration, host: Host) -> "Site":
+    """Return where and how the containers of *registration* run on this *host*, as *request* wants them."""
+    from apps.core.adapters.local.site import Site  # noqa: PLC0415  # imported only where it is used
+
+    return Site(
+        registration,
+        artifacts_root=host.artifacts_root,
+        environ=host.environ,
+        start_allowance_s=host.start_allowance_s,
+        network=host.network,
+        platform=request.platform,
+        build=request.build,
+        expected=request.expected_digest,
+    )
 
 
 def _payload(request: ExecutionRequest, roots: Roots) -> Payload:

@@ -21,6 +21,7 @@ class Host:
         adapters: Which adapters may be used here.
         environ: The environment: secrets, `CI`, settings of uv and pip.
         start_allowance_s: How long a processor may take to become healthy, its set-up included.
+        network: The Docker network on which this machine, itself a container, reaches others; ``""`` on a plain host.
         python: The interpreter of the process adapter; ``None`` for environments of the processors' own.
     """
 
@@ -30,6 +31,7 @@ class Host:
     adapters: tuple[str, ...]
     environ: Mapping[str, str] = field(repr=False)
     start_allowance_s: float = START_ALLOWANCE_S
+    network: str = ""
     python: Path | None = None
 
     @classmethod
@@ -48,4 +50,5 @@ class Host:
             adapters=tuple(settings.ADAPTERS),
             environ=dict(os.environ),
             start_allowance_s=float(getattr(settings, "START_ALLOWANCE_S", START_ALLOWANCE_S)),
+            network=settings.LOCAL_ADAPTER_NETWORK,
         )

@@ -43,6 +43,8 @@ class ExecutionRequest:
         attachments: Local files by the names that the params use.
         expected_digest: The only image whose answer is accepted.
         save_dir: Where outputs are copied to.
+        platform: Whose pin to run, ``amd64`` or ``arm64``; ``None`` for this machine's. For ``local`` alone.
+        build: Run an image that is built from the source here, and is not pinned. For ``local`` alone.
     """
 
     ref: str
@@ -55,6 +57,8 @@ class ExecutionRequest:
     attachments: Mapping[str, Path] = field(default_factory=dict)
     expected_digest: Digest | None = None
     save_dir: Path | None = None
+    platform: str | None = None
+    build: bool = False
 
     @property
     def params(self) -> Any:

@@ -15,6 +15,9 @@ VAR_DIR = REPO_DIR / "var"
 # The folder on this host that stands for the logical `/artifacts` (CONTRACT §4).
 ARTIFACTS_ROOT = Path(os.environ.get("ARTIFACTS_ROOT") or VAR_DIR / "artifacts").absolute()
 
+# Where this code runs in a container itself: the Docker network on which it reaches the containers that it starts.
+LOCAL_ADAPTER_NETWORK = os.environ.get("LOCAL_ADAPTER_NETWORK", "")
+
 # Which adapters `--adapter` may name. Production leaves `process` out: it runs source, not an image (DESIGN §4).
 ADAPTERS: tuple[str, ...] = ("process", "local", "modal")
 

@@ -7,7 +7,6 @@ import asyncio
 import pytest
 
 from apps.core.adapters.base import Adapter
-from apps.core.adapters.local import LocalAdapter
 from apps.core.adapters.modal import ModalAdapter
 from processor_runtime.errors import ProcessorError
 
@@ -15,7 +14,6 @@ from processor_runtime.errors import ProcessorError
 @pytest.mark.parametrize(
     ("adapter", "code"),
     [
-        pytest.param(LocalAdapter(), "ERR_DOCKER", id="local"),
         pytest.param(ModalAdapter(), "ERR_ENDPOINT_MISSING", id="modal"),
     ],
 )

@@ -41,11 +41,18 @@ class DriftChecked:
             yield event
 
     def _check(self, envelope: Envelope) -> None:
-        actual = _digest(envelope)
-        if actual != self._expected:
-            rule = f"must be {self._expected}, and {actual or 'no digest'} answered"
-            detail = Detail(path="/meta/image_digest", message=rule)
-            raise DigestDriftError(detail, expected=str(self._expected), actual=str(actual or ""))
+        refuse_drift(_digest(envelope), self._expected, "/meta/image_digest")
+
+
+def refuse_drift(actual: Digest | None, expected: Digest, where: str) -> None:
+    """Refuse any digest but the *expected* one; *where* says whose word *actual* is.
+
+    Raises:
+        DigestDriftError: it is another one, or ``None``.
+    """
+    if actual != expected:
+        rule = f"must be {expected}, and is {actual or 'no digest'}"
+        raise DigestDriftError(Detail(path=where, message=rule), expected=str(expected), actual=str(actual or ""))
 
 
 def _digest(envelope: Envelope) -> Digest | None:

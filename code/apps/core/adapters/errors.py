@@ -1,6 +1,20 @@
 """What goes wrong between an adapter and a processor; codes and texts are the contract's (CONTRACT §5)."""
 
+from apps.core.images.errors import DockerError, ImageNotFoundError, ImagePullError, ImageUnpinnedError
 from processor_runtime.errors import ErrorCode, ProcessorError
+
+__all__ = [
+    "BadResponseError",
+    "CrashedError",
+    "DigestDriftError",
+    "DockerError",
+    "EndpointMissingError",
+    "HealthError",
+    "ImageNotFoundError",
+    "ImagePullError",
+    "ImageUnpinnedError",
+    "NetworkError",
+]
 
 
 class NetworkError(ProcessorError):
@@ -25,12 +39,6 @@ class CrashedError(ProcessorError):
     """The processor died before it answered."""
 
     code = ErrorCode.CRASHED
-
-
-class DockerError(ProcessorError):
-    """Docker Engine refused or failed."""
-
-    code = ErrorCode.DOCKER
 
 
 class EndpointMissingError(ProcessorError):

@@ -4,9 +4,10 @@ Import it late: httpx2 takes longer to import than a processor needs to answer.
 """
 
 import asyncio
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
-from typing import Final, Literal
+from typing import Final
 
 import httpx2
 import orjson
@@ -22,8 +23,6 @@ PROBE_TIMEOUT_S: Final = 5.0  # a processor answers within 250 ms (CONTRACT §1)
 STARTING_WAIT_S: Final = 0.1
 _FIRST_WAITS_S: Final = (0.05, 0.04, 0.03, 0.02)
 _SHORTEST_WAIT_S: Final = 0.01
-
-Health = Literal["ok", "failed"]
 
 # Each exception that httpx2 has, by name, so that a new one is noticed by the test and not by a user.
 FAILURES: Final[Mapping[type[Exception], type[ProcessorError]]] = {
@@ -71,22 +70,52 @@ def translated(exc: Exception) -> ProcessorError:
 
 def unix_client(socket: str, token: str) -> httpx2.AsyncClient:
     """Return a client of the service on the Unix socket at *socket*; it reads no settings from the environment."""
+    return _client(httpx2.AsyncHTTPTransport(uds=socket, trust_env=False), "http://processor", token)
+
+
+def tcp_client(url: str, token: str) -> httpx2.AsyncClient:
+    """Return a client of the service at *url*, plain HTTP; it reads no settings from the environment."""
+    # never used, and the usual one takes 20 ms to make: it loads this machine's certificates
+    unused = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return _client(httpx2.AsyncHTTPTransport(verify=unused, trust_env=False), url, token)
+
+
+def _client(transport: httpx2.AsyncHTTPTransport, url: str, token: str) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
-        transport=httpx2.AsyncHTTPTransport(uds=socket, trust_env=False),
-        base_url="http://processor",
+        transport=transport,
+        base_url=url,
         headers={"authorization": f"Bearer {token}"},
         timeout=PROBE_TIMEOUT_S,
         trust_env=False,
     )
 
 
-async def until_settled(client: httpx2.AsyncClient) -> Health:
-    """Return ``ok`` when a run would be accepted, or ``failed`` when set-up failed. Waits without end: bound it."""
+async def until_healthy(client: httpx2.AsyncClient, exited: asyncio.Task[int], *, within_s: float) -> str:
+    """Return ``""`` when a run would be accepted, or in words why none will be: its end, failed set-up, no answer.
+
+    Args:
+        client: A client of one processor that was just started.
+        exited: Done when that processor has ended.
+        within_s: Seconds that it may take, set-up included.
+    """
+    settled = asyncio.create_task(_settled(client))
+    try:
+        await asyncio.wait({settled, exited}, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        if settled.done():
+            return settled.result()
+        return "ended" if exited.done() else f"not healthy after {within_s:g} s"
+    finally:
+        settled.cancel()
+        await asyncio.wait([settled])
+
+
+async def _settled(client: httpx2.AsyncClient) -> str:
+    """Return ``""`` when a run would be accepted, or that set-up failed. Waits without end."""
     waits = _waits()
     while True:
         state = await _health(client)
         if state in {"ok", "failed"}:
-            return "ok" if state == "ok" else "failed"
+            return "" if state == "ok" else "set-up failed"
         # Who loads a model is asked less often: each question costs it time
         await asyncio.sleep(STARTING_WAIT_S if state == "starting" else next(waits))
 

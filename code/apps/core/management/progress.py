@@ -17,6 +17,11 @@ _SAID_IN_WORDS: Final = {
     "adapter.environment.build": "building the environment, about a minute the first time",
     "adapter.process.start": "starting the processor",
     "adapter.process.healthy": "running",
+    "adapter.local.pull": "pulling the image",
+    "adapter.local.build": "building the image, a minute or so the first time",
+    "adapter.local.start": "starting the container",
+    "adapter.local.warm": "joining a warm container",
+    "adapter.local.healthy": "running",
     "http.run.start": "running",
     "http.run.settle": "checking the outputs",
 }

@@ -78,6 +78,13 @@ class Command(ProcessorCommand):
         add("--execution-id", metavar="ID", help="a name for this execution (default: a new one that sorts by time)")
         add("--timeout-s", type=_seconds, metavar="SECONDS", help="the longest run; lowers the registry's limit")
         add("--save-dir", type=Path, metavar="DIR", help="copy the outputs here; files of the same name are replaced")
+        add("--build", action="store_true", help="local: run an image built from the source here; it is not pinned")
+        add(
+            "--platform",
+            type=_platform,
+            metavar="amd64|arm64",
+            help="local: whose pin to run (default: this machine's)",
+        )
         add("--expected-digest", type=_digest, metavar="SHA256", help="refuse the answer of any image but this one")
         add("--stream", action="store_true", help="show what the run tells while it goes on: progress, tokens, outputs")
         add("--json", action="store_true", help="stdout is one line, the envelope; stderr is NDJSON")
@@ -124,6 +131,8 @@ def _asked(options: dict[str, Any]) -> "Envelope":
     from processor_runtime.errors import CiSafetyError  # noqa: PLC0415  # the same
 
     host, request = Host.here(), _request(options)
+    if request.adapter != "local" and (request.build or request.platform):
+        raise UsageError("--build and --platform go with --adapter local")
     try:
         refuse_real_in_ci(request.mode, host.environ)
     except CiSafetyError as exc:
@@ -151,6 +160,8 @@ def _request(options: dict[str, Any]) -> "ExecutionRequest":
         timeout_s=options["timeout_s"],
         expected_digest=options["expected_digest"],
         save_dir=options["save_dir"],
+        platform=options["platform"],
+        build=options["build"],
     )
 
 
@@ -207,6 +218,10 @@ def _attachments(pairs: list[tuple[str, Path]]) -> dict[str, Path]:
     if len(attachments) < len(pairs):
         raise UsageError("--attach: each NAME may be given once")
     return attachments
+
+
+def _platform(text: str) -> str:
+    return text.removeprefix("linux/")
 
 
 def _seconds(text: str) -> float:

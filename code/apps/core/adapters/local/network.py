@@ -1,0 +1,115 @@
+"""Two networks, one without a way out for `mock` and one with it for `real`; and how a container is reached."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from apps.core.adapters.errors import DockerError
+from processor_runtime.errors import Detail
+
+from .engine import NOT_FOUND, Engine, EngineRefusedError
+from .labels import LOCAL
+
+PORT: Final = 8000  # what an image listens on (CONTRACT §9)
+SETTING: Final = "LOCAL_ADAPTER_NETWORK"
+_NAMES: Final = {"mock": "processors-mock", "real": "processors-real"}
+# No container of ours has anything to say to another one
+_OPTIONS: Final = {"com.docker.network.bridge.enable_icc": "false"}
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What a container is connected to.
+
+    Attributes:
+        home: The id of the network that it starts on: in `mock` without a way out.
+        shared: The id of the caller's own network, on which the caller, a container itself, reaches it; or ``""``.
+        published: Whether its port is published on this machine's loopback.
+    """
+
+    home: str
+    shared: str
+    published: bool
+
+    def url(self, seen: Mapping[str, Any]) -> str:
+        """Return where the container answers, by what the engine says about it: its `NetworkSettings`.
+
+        Raises:
+            DockerError: the engine knows no address: the container is not running.
+        """
+        if self.published:
+            rows = (seen.get("Ports") or {}).get(f"{PORT}/tcp") or []
+            if found := next((row["HostPort"] for row in rows if row["HostPort"]), ""):
+                return f"http://127.0.0.1:{found}"
+        else:
+            networks = (seen.get("Networks") or {}).values()
+            wanted = self.shared or self.home
+            found = next((each["IPAddress"] for each in networks if each["NetworkID"] == wanted), "")
+            if found:
+                return f"http://{found}:{PORT}"
+        raise DockerError(Detail(path="docker", message="the container has no address: it is not running"))
+
+
+async def network(engine: Engine, mode: str, shared: str) -> Network:
+    """Return what a container of *mode* is connected to; our own networks are made once and kept.
+
+    Args:
+        engine: The engine.
+        mode: ``mock`` or ``real``.
+        shared: The network on which the caller, itself a container, reaches others; ``""`` on a plain host.
+
+    Raises:
+        DockerError: there is no network called *shared*, or it has a way out, which `mock` must not have.
+    """
+    if not shared:
+        return Network(await _own(engine, mode), "", published=mode == "real")
+    found = await _shared(engine, shared)
+    if mode == "real":
+        return Network(await _own(engine, mode), found["Id"], published=False)
+    if not found["Internal"]:
+        rule = f"{shared} has a way out, and mock runs have none: make it with `docker network create --internal`"
+        raise DockerError(Detail(path=SETTING, message=rule))
+    return Network(found["Id"], found["Id"], published=False)
+
+
+async def _own(engine: Engine, mode: str) -> str:
+    """Return the id of our network for *mode*."""
+    if found := await _made(engine, mode):
+        return found
+    config = {
+        "Name": _NAMES[mode],
+        "Driver": "bridge",
+        "Internal": mode == "mock",
+        "CheckDuplicate": True,
+        "Options": _OPTIONS,
+        "Labels": {LOCAL: "network"},
+    }
+    try:
+        made: str = (await engine.ask("POST", "/networks/create", config))["Id"]
+    except EngineRefusedError:
+        if found := await _made(engine, mode):  # another run was faster
+            return found
+        raise
+    # Engines before 25 let two at once make two of one name: all take the first, and the second is removed
+    found = await _made(engine, mode)
+    if found != made:
+        await engine.ask("DELETE", f"/networks/{made}")
+    return found
+
+
+async def _made(engine: Engine, mode: str) -> str:
+    rows = await engine.ask("GET", "/networks", filters={"name": [_NAMES[mode]], "label": [f"{LOCAL}=network"]})
+    # a filter by name finds longer names too
+    found = sorted((row["Created"], row["Id"]) for row in rows if row["Name"] == _NAMES[mode])
+    return found[0][1] if found else ""
+
+
+async def _shared(engine: Engine, name: str) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = await engine.ask("GET", f"/networks/{name}")
+    except EngineRefusedError as exc:
+        if exc.engine_status != NOT_FOUND:
+            raise
+        rule = f"there is no network {name}: it is the one that this container is connected to"
+        raise DockerError(Detail(path=SETTING, message=rule)) from exc
+    return found
