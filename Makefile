@@ -8,12 +8,12 @@ LOCKS := code/requirements
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv docker base-image demo test test-fast conformance check fix generate docs lock clean
+.PHONY: help venv docker base-image demo test test-fast conformance check fix generate docs lock audit changelog-check release-check release-build release-publish clean
 
 help: ## Say what each target does
 	@echo "make demo is the place to begin. ADAPTER=local runs it in Docker, T=tests/unit narrows the tests."
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(firstword $(MAKEFILE_LIST)) | while IFS='	' read -r name text; do \
-		printf '  make %-11s %s\n' "$$name" "$$text"; done
+		printf '  make %-15s %s\n' "$$name" "$$text"; done
 
 venv: $(DEV) ## Build .venv with all that tests and checks need
 
@@ -51,6 +51,21 @@ docs: $(DEV) ## Build the documentation site into var/site
 
 lock: $(DEV) ## Compile the locks again (ARGS=--upgrade takes newer versions, ARGS=path compiles that one)
 	@$(VENV_PYTHON) -m scripts.lock $(ARGS)
+
+audit: $(DEV) ## Ask an advisory source about every locked package (ARGS=--require fails where none answers)
+	@$(VENV_PYTHON) -m scripts.audit $(ARGS)
+
+changelog-check: $(DEV) ## See that what a user notices since BASE_COMMIT (origin/main) has its line in the changelog
+	@$(VENV_PYTHON) -m scripts.release changelog
+
+release-check: $(DEV) ## See that processor-runtime can be released: changelog, tag (TAG=…), two builds alike
+	@$(VENV_PYTHON) -m scripts.release check
+
+release-build: $(DEV) ## Build the wheel and source archive of HEAD into var/dist, with their hashes
+	@$(VENV_PYTHON) -m scripts.release build
+
+release-publish: $(DEV) ## Publish what lies in var/dist; the workflow's identity is the login, there is no token
+	@.venv/bin/uv publish --trusted-publishing always var/dist/*.whl var/dist/*.tar.gz
 
 clean: ## Remove what can be made again: .venv, caches, and var/
 	rm -rf .venv var .pytest_cache .ruff_cache .mypy_cache code/.pytest_cache code/.ruff_cache code/.mypy_cache .import_linter_cache code/.import_linter_cache
