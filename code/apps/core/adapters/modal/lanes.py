@@ -44,7 +44,7 @@ def lane_here(environment: str, environ: Mapping[str, str], folder: Path) -> Lan
     if not branch:
         rule = "set it: apps in dev are named after the branch, and none is checked out here"
         raise EndpointMissingError(Detail(path=BRANCH, message=rule))
-    return Lane(environment, branch, environ.get(USER) or _user(environ))
+    return Lane(environment, branch, user_here(environ))
 
 
 def branch_in(folder: Path, environ: Mapping[str, str]) -> str:
@@ -68,9 +68,14 @@ def git(folder: Path, environ: Mapping[str, str], *arguments: str) -> str | None
     return answer.stdout.decode(errors="surrogateescape").rstrip("\n")
 
 
-def _user(environ: Mapping[str, str]) -> str:
+def user_here(environ: Mapping[str, str]) -> str:
+    """Return whose work is done here: `DEPLOY_USER`, else whose session it is.
+
+    Raises:
+        EndpointMissingError: nobody's that has a name.
+    """
     # what getpass asks, of the environment that was given; then the system's own list
-    found = next((environ[name] for name in ("LOGNAME", "USER", "LNAME", "USERNAME") if environ.get(name)), "")
+    found = next((environ[name] for name in (USER, "LOGNAME", "USER", "LNAME", "USERNAME") if environ.get(name)), "")
     try:
         return found or getpass.getuser()
     except (KeyError, OSError):

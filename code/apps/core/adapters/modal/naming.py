@@ -15,6 +15,7 @@ from processor_runtime.values import Ref, RefError
 
 LONGEST: Final = 64  # characters; modal 1.6.4, `modal._utils.name_utils.is_valid_object_name`
 LONGEST_TAG: Final = 63  # the same module, `check_tag_dict`
+VOLUME: Final = "processor-artifacts"  # one in each environment: what `/artifacts` is there
 DEV: Final = "dev"  # the lane in which each branch of each user has apps of its own
 
 _HASH_DIGITS: Final = 12
