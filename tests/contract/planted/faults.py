@@ -622,6 +622,12 @@ def index_comes_first(old: Any, self: Any) -> None:
     self.write_file(workspace.INDEX, b'{"execution_id":"e1","outputs":[]}')
 
 
+@instead(workspace.OutputFile, "__init__", "C-ART-09")
+def half_written_outputs(old: Any, self: Any, directory: int, name: str, temporary: str, *rest: Any) -> None:
+    """An output is written under its name from the start."""
+    old(self, directory, name, temporary if name in {workspace.INDEX, workspace.RECEIPT} else name, *rest)
+
+
 @started("C-ART-12")
 def late_writes_succeed() -> None:
     """A handler that goes on after its deadline still writes its outputs."""

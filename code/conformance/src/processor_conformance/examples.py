@@ -14,6 +14,7 @@ NAMES: Final[Mapping[str, str]] = {
     "other": "as `valid`, with other inputs; made from `valid` where absent",
     "slow": "takes 2.5 to 5 s, sleeping or working, then succeeds; whether it can be cancelled does not matter",
     "blocking": "never gives way for 2.5 to 5 s (spins, or blocks its event loop), then writes its outputs",
+    "writing": "writes its outputs bit by bit for 2.5 to 5 s, the same ones each time, then succeeds",
     "long": "as `slow`, for 16 to 20 s",
     "failing": "the handler raises; the exception's text holds the word `kit-exception-text`",
     "refused": 'the handler refuses its inputs (`ERR_INPUTS` "inputs not usable")',

@@ -16,7 +16,7 @@ AT_ONCE: Final = 6
 STARTING_AT_ONCE: Final = 4
 SECOND_LOOKS: Final = 8
 BUDGET_S: Final = 600.0
-TIMED: Final = frozenset({"slow", "blocking", "long", "flood", "setup_slow", "setup_failing"})
+TIMED: Final = frozenset({"slow", "blocking", "writing", "long", "flood", "setup_slow", "setup_failing"})
 _FIRST: Final = "C-RUN-01"  # tells what is wrong with a valid example; the others only that they need one
 
 Report = Callable[[Result], None]

@@ -11,6 +11,7 @@ from processor_runtime import InputsError, ProviderError, Run, processor
 
 FLOOD_BYTES: Final = 9_000_000
 STEP_S: Final = 0.02
+PIECES: Final = 100
 
 
 def set_up(secrets: Mapping[str, str]) -> None:  # noqa: ARG001  # set-up's signature
@@ -52,6 +53,14 @@ def _block(run: Run) -> None:
     ends = time.monotonic() + _seconds(run)
     while time.monotonic() < ends:
         pass
+
+
+def _write_on(run: Run) -> None:
+    with run.open_output("outputs/parts/long.txt") as file:
+        for _ in range(PIECES):
+            file.write(b"kit\n" * 1024)
+            run.check()
+            time.sleep(_seconds(run) / PIECES)
 
 
 def _stream(run: Run) -> None:
@@ -103,6 +112,7 @@ def _write(path: str) -> Callable[[Run], None]:
 DEEDS: Final[dict[str, Callable[[Run], None]]] = {
     "sleep": _sleep,
     "blocking": _block,
+    "writing": _write_on,
     "streaming": _stream,
     "flood": _flood,
     "noisy": _noise,
