@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 import pytest
 
 from tests.contract.discovery import EVERY, STEPS
 from tests.contract.examples import example_inputs
-from tests.support.service import Environ, JsonObject, Service
+from tests.support.service import ROOT, Environ, JsonObject, Service
 
+REPORTS: Final = ROOT / "var" / "conformance"
 SECRET = "canary-secret-1f0c"
 OPTION = "canary-option-77ab"
+
+Tell = Callable[[str, Sequence[str]], None]
+_TOLD: Final = pytest.StashKey[dict[str, list[str]]]()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what tests wanted to be told of, whether they failed or not."""
+    for title, lines in terminalreporter.config.stash.get(_TOLD, {}).items():
+        terminalreporter.section(title)
+        for line in lines:
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def tell(request: pytest.FixtureRequest) -> Tell:
+    """What tells, at the end of all tests and under a title, some more lines."""
+    told = request.config.stash.setdefault(_TOLD, {})
+
+    def add(title: str, lines: Sequence[str]) -> None:
+        told.setdefault(title, []).extend(lines)
+
+    return add
 
 
 class Services:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Final
 
 import pytest
 
 from processor_conformance.catalogue import Phase, catalogue
+from tests.contract.conftest import REPORTS, Tell
+from tests.contract.planted import report
 from tests.contract.planted.faults import FAULTS, Fault
 from tests.contract.planted.kit import failed_checks
+from tests.contract.planted.report import Row
 
 NEIGHBOURS: Final = 2
 AT_ONCE: Final = 3  # on two cores: part of the time goes by in waiting
@@ -45,8 +50,8 @@ def asked(fault: Fault) -> frozenset[str]:
 
 
 @pytest.fixture(scope="session")
-def judged(request: pytest.FixtureRequest) -> Iterator[Callable[[Fault], Judged]]:
-    """What the kit says of a fault; all that are wanted are judged as fast as the cores go."""
+def judged(request: pytest.FixtureRequest, tell: Tell) -> Iterator[Callable[[Fault], Judged]]:
+    """What the kit says of a fault; all that are wanted are judged as fast as the cores go, and told as a table."""
     chosen = {item.name for item in request.session.items}
     wanted = [fault for fault in ALL if f"{EACH}[{fault.name}]" in chosen]
     with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -57,6 +62,13 @@ def judged(request: pytest.FixtureRequest) -> Iterator[Callable[[Fault], Judged]
         yield lambda fault: futures[fault.name].result()
         for future in futures.values():  # after `-x`, nobody waits for the others
             future.cancel()
+    rows = [Row(fault, _result(futures[fault.name])) for fault in wanted]
+    report.write(rows, REPORTS)
+    tell("planted faults", report.lines(rows))
+
+
+def _result(future: Future[Judged]) -> Judged | None:
+    return None if future.cancelled() or future.exception() else future.result()
 
 
 @pytest.mark.slow
@@ -66,6 +78,27 @@ def test_a_fault_fails_exactly_the_checks_meant_for_it(fault: Fault, judged: Cal
     seen = judged(fault)
 
     assert seen.keys() == fault.breaks, {name: seen[name] for name in seen.keys() - fault.breaks}
+
+
+def test_the_table_tells_what_was_found_as_meant_from_what_was_not(tmp_path: Path) -> None:
+    """By the checks that were meant and that failed; nothing counts that was not judged."""
+    rows = [
+        Row(HEALTHY, {}),
+        Row(FAULTS[0], dict.fromkeys(FAULTS[0].breaks, "what was seen")),
+        Row(FAULTS[1], {"C-RUN-01": "an innocent one"}),
+        Row(FAULTS[2], None),
+    ]
+
+    told = report.lines(rows)
+    report.write(rows, tmp_path)
+
+    assert [line.split("  ")[-1].strip() for line in told[1:5]] == ["as meant", "as meant", "WRONG", "not judged"]
+    assert told[-1] == "2 of 4 services failed exactly the checks that were meant for them"
+    assert FAULTS[1].name in told[3]
+    assert "C-RUN-01" in told[3]
+    written = json.loads((tmp_path / "planted-faults.json").read_text("utf-8"))
+    assert [row["verdict"] for row in written] == ["as meant", "as meant", "WRONG", "not judged"]
+    assert f"| {FAULTS[1].name} |" in (tmp_path / "planted-faults.md").read_text("utf-8")
 
 
 def test_every_fault_is_meant_for_checks_that_exist() -> None:
