@@ -8,7 +8,7 @@ LOCKS := code/requirements
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv docker base-image demo test test-fast conformance check fix generate docs lock audit changelog-check release-check release-build release-publish clean
+.PHONY: help venv docker base-image demo test test-fast conformance check fix generate docs lock audit guard-real changelog-check release-check release-build release-publish clean
 
 help: ## Say what each target does
 	@echo "make demo is the place to begin. ADAPTER=local runs it in Docker, T=tests/unit narrows the tests."
@@ -36,7 +36,7 @@ test-fast: $(DEV) ## Run the tests that need neither Docker, nor the index, nor 
 conformance: $(DEV) ## Judge every processor by the contract, and the judge by planted faults (part of make test)
 	@$(VENV_PYTHON) -m pytest -c code/pyproject.toml --rootdir . tests/contract/test_conformance.py tests/contract/planted $(ARGS)
 
-check: $(DEV) ## Run all checks: format, lint, types, imports, generated files, locks
+check: $(DEV) ## Run all checks: format, lint, types, imports, generated files, locks, workflows, docs
 	@$(VENV_PYTHON) -m scripts.check
 
 fix: $(DEV) generate ## Repair what can be repaired by itself: format, lint, generated files
@@ -54,6 +54,9 @@ lock: $(DEV) ## Compile the locks again (ARGS=--upgrade takes newer versions, AR
 
 audit: $(DEV) ## Ask an advisory source about every locked package (ARGS=--require fails where none answers)
 	@$(VENV_PYTHON) -m scripts.audit $(ARGS)
+
+guard-real: $(DEV) ## Prove that real is refused in CI, for every processor and adapter
+	@$(VENV_PYTHON) -m scripts.guard_real
 
 changelog-check: $(DEV) ## See that what a user notices since BASE_COMMIT (origin/main) has its line in the changelog
 	@$(VENV_PYTHON) -m scripts.release changelog

@@ -14,6 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 _BIN = Path(sys.executable).parent
 _PYTHON = sys.executable
+DOCKERFILES = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "code" / "apps").rglob("Dockerfile"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,10 @@ CHECKS = (
     Check("django", (_PYTHON, "manage.py", "check", "--fail-level", "WARNING"), ROOT / "code"),
     Check("generated files", (_PYTHON, "-m", "scripts.generate", "--check")),
     Check("locks", (_PYTHON, "-m", "scripts.lock", "--check")),
+    # shellcheck is told off: no step holds more shell than one `make`
+    Check("workflows", (str(_BIN / "actionlint"), "-shellcheck=", "-pyflakes=")),
+    Check("workflow safety", (str(_BIN / "zizmor"), "--offline", "--quiet", "--persona", "pedantic", ".github")),
+    Check("dockerfiles", (str(_BIN / "hadolint"), *DOCKERFILES)),
     Check("docs", (str(_BIN / "mkdocs"), "build", "--strict")),  # never --quiet: it hides the warnings that are to fail
 )
 

@@ -35,7 +35,15 @@ def test_one_failure_neither_hides_nor_stops_another(capsys: pytest.CaptureFixtu
 
 
 def test_the_checks_are_those_that_are_promised() -> None:
-    """Format, lint, types, imports, generated files, locks and docs: none is left out by accident."""
+    """None is left out by accident."""
     names = [row.name for row in check.CHECKS]
 
-    assert names == ["format", "lint", "types", "imports", "django", "generated files", "locks", "docs"]
+    code = ["format", "lint", "types", "imports", "django", "generated files", "locks"]
+    assert names == [*code, "workflows", "workflow safety", "dockerfiles", "docs"]
+
+
+def test_every_dockerfile_is_linted() -> None:
+    """The template's too."""
+    assert {"code/apps/core/processors/doc_ocr/Dockerfile", "code/apps/core/scaffold/template/Dockerfile"} <= set(
+        check.DOCKERFILES
+    )
