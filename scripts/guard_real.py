@@ -52,7 +52,7 @@ def main(manage: Sequence[str] = MANAGE) -> int:
     """Ask for what must be refused; 1 where it was not."""
     asked = list(itertools.product([str(each.ref) for each in load_registry()], ADAPTERS))
     with ThreadPoolExecutor(max_workers=2) as pool:
-        answers = pool.map(lambda pair: refused(*pair, manage), asked)
+        answers = pool.map(lambda pair: refused(pair[0], pair[1], manage), asked)
         found = [
             (f"{ref} by {adapter}: {wrong or f'real is refused ({CODE})'}", wrong)
             for (ref, adapter), wrong in zip(asked, answers, strict=True)
