@@ -135,11 +135,10 @@ def test_the_answer_does_not_wait_for_a_handler_that_goes_on(callers: Callers, s
     check_receipt(service, envelope, payload)
 
 
+@pytest.mark.parametrize("steps", ["async"], indirect=True)  # a sync handler that does not listen is above
 def test_an_async_handler_that_does_not_stop_is_not_waited_for(callers: Callers) -> None:
     """It swallows its cancellation and stays."""
     service, gate = callers.service, callers.gate()
-    if service.environ["FIXTURE_KIND"] == "sync":
-        pytest.skip("a sync handler that does not listen is above")
     payload = callers.payload(["stay", gate])
     answer = callers.running(gate, payload)
 

@@ -53,12 +53,14 @@ def test_a_handler_is_stopped_at_the_deadline_where_it_can_be(callers: Callers) 
     assert (settled["status"], settled["code"]) == ("error", "ERR_TIMEOUT")
 
 
-@pytest.mark.parametrize("step", ["wait", "spin", "keep_checking", "stay"])
+@pytest.mark.parametrize(
+    ("steps", "step"),
+    [*((kind, step) for kind in ("sync", "async") for step in ("wait", "spin", "keep_checking")), ("async", "stay")],
+    indirect=["steps"],
+)
 def test_the_answer_is_on_time_whatever_the_handler_does(callers: Callers, step: str) -> None:
     """It sleeps, spins, blocks its event loop or swallows its end: the answer goes out while it goes on."""
     service, gate = callers.service, callers.gate()
-    if step == "stay" and service.environ["FIXTURE_KIND"] == "sync":
-        pytest.skip("a sync handler cannot await")
     payload = callers.payload([step, gate], timeout_s=SHORT_S)
     asked = time.monotonic()
 
@@ -228,11 +230,10 @@ def test_health_and_refusals_are_quick_while_handlers_are_busy(callers: Callers,
     refusal(service, service.post(refused), "ERR_MODE_INVALID", execution_id=refused["execution_id"])
 
 
+@pytest.mark.parametrize("steps", ["async"], indirect=True)  # sync handlers have threads of their own
 def test_handlers_behind_a_blocked_loop_are_answered_on_time_too(callers: Callers) -> None:
     """An async handler that blocks its event loop keeps others from beginning, not from being answered."""
     service, gate = callers.service, callers.gate()
-    if is_sync(service):
-        pytest.skip("sync handlers have threads of their own")
     callers.running(gate, callers.payload(["wait", gate]))
     payload = callers.payload(["await_until", callers.gate()], timeout_s=SHORT_S)
 
