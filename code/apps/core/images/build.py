@@ -11,7 +11,7 @@ from apps.core.registry import Registration
 from processor_runtime.errors import Detail
 
 from .client import Tell, docker, engine_platform, inspected, silent
-from .errors import DockerError, ImageNotFoundError, WrongPlatformError
+from .errors import DockerError, ImageNotFoundError, OtherSourceError, WrongPlatformError
 from .labels import Labels
 from .source import source_digest
 
@@ -63,7 +63,9 @@ async def build(
         tell: Takes each line of the builder.
 
     Raises:
-        DockerError: it cannot be built, or the source changed meanwhile.
+        DockerError: it cannot be built.
+        WrongPlatformError: the builder made one for another platform.
+        OtherSourceError: the source changed meanwhile.
     """
     platform = platform or await engine_platform(environ)
     dockerfile = registration.build.dockerfile
@@ -80,11 +82,20 @@ async def build(
     options = [f"--tag={name}", f"--platform=linux/{platform}"]
     options += [f"--label={key}={value}" for key, value in wanted.written().items()]
     options += [f"--build-arg={key}={value}" for key, value in arguments.items()]
-    await _run(registration, options, environ, tell)
-    if source_digest(registration) != wanted.source:
+    kind = await builder(environ)
+    await _run(kind, registration, options, environ, tell)
+    try:
+        made = await held(name, platform, environ)
+        _agree(made, source_digest(registration), registration)
+    except (WrongPlatformError, OtherSourceError) as exc:
         await docker("image", "rm", name, environ=environ)
-        raise DockerError(Detail(path=registration.folder.name, message="changed while it was built: build it again"))
-    return replace(await held(name, platform, environ), reused=False)
+        if isinstance(exc, WrongPlatformError) and kind == "classic":
+            hint = Detail(
+                path=f"linux/{platform}", message="the classic builder builds for the engine's own: use BuildKit"
+            )
+            raise WrongPlatformError(*exc.details, hint) from exc
+        raise
+    return replace(made, reused=False)
 
 
 async def held(name: str, platform: str, environ: Mapping[str, str]) -> BuiltImage:
@@ -130,8 +141,15 @@ async def builder(environ: Mapping[str, str]) -> Builder:
     return "embedded" if major < _ASKS_FOR_BUILDX else "classic"
 
 
-async def _run(registration: Registration, options: list[str], environ: Mapping[str, str], tell: Tell) -> None:
-    kind = await builder(environ)
+def _agree(made: BuiltImage, source: str, registration: Registration) -> None:
+    if made.labels.source != source:
+        reason = "the source changed while it was built: build it again"
+        raise OtherSourceError(Detail(path=registration.folder.name, message=reason))
+
+
+async def _run(
+    kind: Builder, registration: Registration, options: list[str], environ: Mapping[str, str], tell: Tell
+) -> None:
     index = build_environment(environ)
     # By name only: an index's address may hold a password, and a command line is everybody's to read
     options = [f"--file={registration.build.dockerfile}", *options, *(f"--build-arg={name}" for name in index)]

@@ -33,6 +33,12 @@ class ImageRegistryError(ImagePullError):
     message = "image registry refused or was not reachable"
 
 
+class NotBuiltError(ImageNotFoundError):
+    """The engine has no image of the source as it is now."""
+
+    message = "image not built from this source"
+
+
 class WrongPlatformError(ImageNotFoundError):
     """The image is there, and is for another platform."""
 

@@ -59,6 +59,8 @@ class ProgressLine:
 def said(record: dict[str, Any]) -> str:
     """Return in words what *record* tells, or ``""`` where it is nothing to a person."""
     event = str(record.get("event", ""))
+    if event.startswith("image."):
+        return str(record.get("message", ""))
     if event.startswith(("handler.", "adapter.environment.uv")):
         return " ".join(filter(None, [event.removeprefix("adapter.environment."), str(record.get("message", ""))]))
     return _SAID_IN_WORDS.get(event, "")

@@ -3,7 +3,7 @@
 from processor_runtime.values import Digest, DigestError, Ref, RefError
 
 from .errors import RefNotFoundError, RegistryInvalidError
-from .images import ImageReference, ImageReferenceError
+from .images import ImageReference, ImageReferenceError, Repository
 from .load import FILE_NAME, PROCESSORS, Registry, load_registration, load_registry
 from .problems import Kind, Problem
 from .registration import Build, Registration
@@ -24,6 +24,7 @@ __all__ = [
     "Registration",
     "Registry",
     "RegistryInvalidError",
+    "Repository",
     "load_registration",
     "load_registry",
 ]

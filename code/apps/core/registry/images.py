@@ -13,10 +13,46 @@ _HOST: Final = rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]{{1,5}})
 _COMPONENT: Final = r"[a-z0-9]+(?:(?:\.|__?|-+)[a-z0-9]+)*"
 _REPOSITORY: Final = re.compile(rf"(?:{_HOST}/)?{_COMPONENT}(?:/{_COMPONENT})*")
 _TAG: Final = re.compile(r"[^/]*:[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
+_DEFAULT_HOST: Final = "docker.io"
+_OFFICIAL: Final = "library/"  # where Docker Hub keeps what is named without an owner
 
 
 class ImageReferenceError(ValueError):
     """A text that does not name one image in one repository."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Where images of one name are stored.
+
+    Attributes:
+        host: The image registry, with its port if it has one: ``ghcr.io``, ``127.0.0.1:5000``.
+        path: The name there: ``owner/image``.
+    """
+
+    host: str
+    path: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the repository that *text* names, as `docker push` reads it: without a host it is Docker Hub's.
+
+        Raises:
+            ImageReferenceError: it is malformed, or has a tag. The message is the rule that was broken.
+
+        Source: distribution's ``reference`` package, ``splitDockerDomain``.
+        """
+        if _TAG.fullmatch(text.rpartition("/")[2]):
+            raise ImageReferenceError("has a tag: write the repository alone")
+        if len(text) > _MAX_REPOSITORY or not _REPOSITORY.fullmatch(text):
+            raise ImageReferenceError("has a malformed repository: write it as in ghcr.io/owner/image")
+        first, slash, rest = text.partition("/")
+        if slash and (first == "localhost" or first != first.lower() or set(first) & {".", ":"}):
+            return cls(first, rest)
+        return cls(_DEFAULT_HOST, text if slash else f"{_OFFICIAL}{text}")
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.path}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +86,7 @@ class ImageReference:
             raise ImageReferenceError("names no repository: write repository@sha256:…")
         if _TAG.fullmatch(repository.rpartition("/")[2]):
             raise ImageReferenceError("has a tag beside its digest: write repository@sha256:… alone")
-        if len(repository) > _MAX_REPOSITORY or not _REPOSITORY.fullmatch(repository):
-            raise ImageReferenceError("has a malformed repository: write it as in ghcr.io/owner/image")
+        Repository.parse(repository)
         try:
             return cls(repository, Digest.parse(digest))
         except DigestError as exc:
