@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
 from grpclib import GRPCError, Status
-from grpclib.server import Server
 
 from . import faults
-from .app import Apps
+from .app import App, Apps
 from .blob import Blobs
+from .deploy import Deploys
 from .environment import Environments
 from .faults import Fault
 from .fleet import Fleet
@@ -25,11 +25,15 @@ from .hello import Hello
 from .image import Image, Images
 from .listener import loopback_socket
 from .log import Logs
+from .lookup import Lookups
 from .mount import Mounts
 from .pool import Pool
+from .proxy_token import ProxyTokens
 from .rpc import Call, Servicer, collect
 from .secret import Secrets
+from .server import ApiServer
 from .volume import Volumes
+from .volume_files import VolumeFiles
 from .web import Web
 
 _T = TypeVar("_T")
@@ -68,7 +72,8 @@ class LocalModal:
         self.blobs = Blobs()
         self.mounts = Mounts(self.blobs)
         self.volumes = Volumes(self.folder, self.environments)
-        self.logs = Logs()
+        self.apps = Apps(self.environments)
+        self.logs = Logs(self.apps)
         self._images = Images(self.secrets)
         self.fleet = Fleet(
             self.folder,
@@ -79,17 +84,19 @@ class LocalModal:
             volumes=self.volumes,
             logs=self.logs,
         )
-        self.apps = Apps(self.environments, self.fleet.changed)
-        self.web = Web(self.apps, self.fleet, PROXY_TOKEN)
+        proxy_tokens = ProxyTokens(self.environments, PROXY_TOKEN)
+        self.web = Web(self.apps, self.fleet, proxy_tokens)
         self.functions = Functions(self.web.address)
         self.apps.functions = self.functions
         self._services = (
-            *(self.apps, self.blobs, self.environments, self.fleet, self.functions, self._images),
-            *(self.mounts, self.secrets, self.volumes, Hello()),
+            *(Hello(), Deploys(self.apps, self._changed), Lookups(self.apps, self.fleet.running)),
+            *(self.functions, self._images, self.mounts, self.blobs, self.fleet, self.logs),
+            *(self.environments, self.secrets, self.volumes, VolumeFiles(self.volumes, self.blobs, self.mounts)),
+            proxy_tokens,
         )
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="local-modal", daemon=True)
-        self._server: Server | None = None
+        self._server: ApiServer | None = None
         self._port = 0
 
     # --- for tests
@@ -151,20 +158,23 @@ class LocalModal:
             sock = loopback_socket(self._port)
             self._port = sock.getsockname()[1]
             methods = collect(self._services)
-            self._server = Server([Servicer(methods, self._hear, self.broken.append)])
+            self._server = ApiServer(Servicer(methods, self._hear, self.broken.append))
             await self._server.start(sock=sock)
 
     async def _close_server(self) -> None:
         if self._server is not None:
             server, self._server = self._server, None
-            server.close()
-            await server.wait_closed()
+            await server.stop()
 
     async def _close(self) -> None:
         await self._close_server()
         await self.web.close()
         await self.fleet.close()
         await self.blobs.stop()
+
+    async def _changed(self, app: App) -> None:
+        await self.fleet.changed(app)
+        self.logs.tell()
 
     async def _hear(self, call: Call) -> None:
         self.calls.append(call)
@@ -173,11 +183,11 @@ class LocalModal:
         if given != TOKEN:
             raise GRPCError(Status.UNAUTHENTICATED, "Token ID or secret is invalid")
 
-    def _worker(self, pool: Pool, task_id: str) -> Server:
+    def _worker(self, pool: Pool, task_id: str) -> ApiServer:
         """Return the server that one container talks to: it needs no token, and cannot deploy."""
         methods = collect([pool, self.blobs, self.environments, self.volumes])
         servicer = Servicer(methods, self.container_calls.append, self.broken.append, task_id)
-        return Server([servicer])
+        return ApiServer(servicer)
 
     def _submit(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final
 
 import modal_proto
-from grpclib.server import Server
 from modal_proto import api_pb2
 
 from .ids import new_id
 from .image import Image
+from .server import ApiServer
 
 # Of a client's 108 bytes for a socket's path, this leaves most to the folder
 _SOCKET: Final = "api.sock"
@@ -50,7 +50,7 @@ class Container:
     id: str = field(default_factory=lambda: new_id("ta"))
     began_at: float = field(default_factory=time.time)
     process: Process | None = None
-    _server: Server | None = None
+    _server: ApiServer | None = None
     _readers: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
@@ -68,7 +68,7 @@ class Container:
         """What stands for /artifacts."""
         return self.folder / "artifacts"
 
-    async def start(self, worker: Server, image: Image, secrets: Mapping[str, str], hear: Hear) -> None:
+    async def start(self, worker: ApiServer, image: Image, secrets: Mapping[str, str], hear: Hear) -> None:
         """Start the process.
 
         Args:
@@ -117,8 +117,7 @@ class Container:
         for reader in self._readers:
             reader.cancel()
         if self._server is not None:
-            self._server.close()
-            await self._server.wait_closed()
+            await self._server.stop()
 
     def _environ(self, image: Image, arguments: Path) -> dict[str, str]:
         """Return what the image and Modal put into the environment: nothing of this machine's own."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import httpx2
 import modal
 
 from .cloud import LocalModal
@@ -27,6 +28,18 @@ class Deployed:
 
     app: modal.App
     url: str
+    proxy_token: tuple[str, str]
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """What lets a request in."""
+        key, secret = self.proxy_token
+        return {"Modal-Key": key, "Modal-Secret": secret}
+
+    def ask(self, path: str, text: str = "", **options: Any) -> httpx2.Response:
+        """Return the sample's answer to *text*."""
+        settings: dict[str, Any] = {"headers": self.headers, "timeout": 60, "trust_env": False} | options
+        return httpx2.post(f"{self.url}/{path}", content=text, **settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +49,9 @@ class Deployer:
     cloud: LocalModal
     client: modal.Client
 
-    def image(self, reference: str = REFERENCE, **options: Any) -> None:
-        """Let *reference* name the sample's image."""
-        self.cloud.images[reference] = Image(SAMPLE, **options)
+    def image(self, reference: str = REFERENCE, folder: Path = SAMPLE, **options: Any) -> None:
+        """Let *reference* name the sample's image, or another one's *folder*."""
+        self.cloud.images[reference] = Image(folder, **options)
 
     def deploy(
         self,
@@ -60,9 +73,9 @@ class Deployer:
         with sample_entry() as module:
             web = modal.asgi_app(requires_proxy_auth=proxy_auth)(module.fastapi_app)
             settings: dict[str, Any] = {"timeout": 60, "volumes": {"/artifacts": volume}} | options
-            function = app.function(image=image, **settings)(modal.concurrent(max_inputs=4)(web))
+            function: Any = app.function(image=image, **settings)(modal.concurrent(max_inputs=4)(web))
             app.deploy(name=name, environment_name=environment, tag=tag, client=self.client, strategy=strategy)
-        return Deployed(app, str(function.get_web_url()))
+        return Deployed(app, str(function.get_web_url()), self.cloud.proxy_token)
 
 
 @contextmanager

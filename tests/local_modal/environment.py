@@ -81,16 +81,26 @@ class Environments:
     @answers("EnvironmentList")
     def list(self, _request: Any, _: Call) -> api_pb2.EnvironmentListResponse:
         """Return all environments."""
-        return api_pb2.EnvironmentListResponse(
-            items=[
-                api_pb2.EnvironmentListItem(
-                    name=environment.name,
-                    webhook_suffix=environment.web_suffix,
-                    created_at=environment.created_at,
-                    default=environment.name == self._default,
-                    environment_id=environment.id,
-                    image_builder_version=environment.builder_version,
-                )
-                for environment in self._by_name.values()
-            ]
+        return api_pb2.EnvironmentListResponse(items=[self._row(environment) for environment in self._by_name.values()])
+
+    @answers("EnvironmentUpdate")
+    def update(self, request: api_pb2.EnvironmentUpdateRequest, _: Call) -> api_pb2.EnvironmentListItem:
+        """Change an environment's settings."""
+        environment = self[request.current_name]
+        if request.HasField("name"):
+            raise GRPCError(Status.UNIMPLEMENTED, "the local Modal renames no environment")
+        if request.HasField("web_suffix"):
+            environment.web_suffix = request.web_suffix.value
+        if request.HasField("image_builder_version"):
+            environment.builder_version = request.image_builder_version
+        return self._row(environment)
+
+    def _row(self, environment: Environment) -> api_pb2.EnvironmentListItem:
+        return api_pb2.EnvironmentListItem(
+            name=environment.name,
+            webhook_suffix=environment.web_suffix,
+            created_at=environment.created_at,
+            default=environment.name == self._default,
+            environment_id=environment.id,
+            image_builder_version=environment.builder_version,
         )

@@ -1,16 +1,23 @@
 """The fixture `local_modal`: a local Modal that the SDK of this very process talks to.
 
-A conftest makes it known by `from tests.local_modal.fixture import local_modal`.
+A conftest makes it known by `from tests.local_modal.fixture import local_modal`,
+and so the two others, which test the local Modal itself.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from .cloud import LocalModal
+
+if TYPE_CHECKING:  # importing the SDK reads a configuration file, which the environment names
+    import modal
+
+    from .deployer import Deployer
 
 
 @pytest.fixture
@@ -27,6 +34,28 @@ def local_modal(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalModal]:
         yield cloud
         forget()
     assert not cloud.broken, cloud.broken
+
+
+@pytest.fixture
+def client(local_modal: LocalModal) -> Iterator[modal.Client]:
+    """The SDK's client; it holds threads and sockets until it is closed."""
+    import modal
+
+    client = modal.Client.from_credentials(*local_modal.token)
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def deployer(local_modal: LocalModal, client: modal.Client, monkeypatch: pytest.MonkeyPatch) -> Deployer:
+    """Deploys the sample, whose image can be pulled."""
+    from .deployer import BUILDER, Deployer
+
+    monkeypatch.setenv("MODAL_IMAGE_BUILDER_VERSION", BUILDER)
+    monkeypatch.setenv("GIT_DIR", "/nonexistent")  # else the SDK sends who committed what
+    deployer = Deployer(local_modal, client)
+    deployer.image()
+    return deployer
 
 
 def forget() -> None:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from grpclib import GRPCError, Status
-from grpclib.server import Server
 from modal_proto import api_pb2
 
-from .app import App, Apps
+from .app import App
 from .container import Container
 from .function import Definition, Function
 from .image import Images
@@ -22,12 +21,13 @@ from .mount import Mounts
 from .pool import Pool
 from .rpc import Call, answers
 from .secret import Secrets
+from .server import ApiServer
 from .volume import Volumes
 
 _Result = api_pb2.GenericResult
 _ARTIFACTS: Final = "/artifacts"
 
-Worker = Callable[[Pool, str], Server]
+Worker = Callable[[Pool, str], ApiServer]
 
 
 class Fleet:
@@ -49,7 +49,6 @@ class Fleet:
         volumes: Volumes,
         logs: Logs,
     ) -> None:
-        self.apps: Apps
         self._folder = folder
         self._worker = worker
         self._images = images
@@ -69,22 +68,26 @@ class Fleet:
 
     async def changed(self, app: App) -> None:
         """Let containers end that no longer serve: at once if *app* was stopped, else after what they do."""
-        current = set(app.current.definitions.values()) if app.deployed else set()
+        serving = app.version(0).definitions.values() if app.deployed else ()
         for definition_id, pool in list(self._pools.items()):
-            if pool.app is app and definition_id not in current:
+            if pool.app is app and definition_id not in serving:
                 del self._pools[definition_id]
                 pool.drain()
                 if not app.deployed:
                     pool.fail(_Result.GENERIC_STATUS_TERMINATED, "app was stopped")
                     await self._stop(pool)
 
+    def running(self, app: App) -> int:
+        """Return how many containers of *app* run."""
+        return sum(pool.app is app for pool in self._lives)
+
     async def scale_down(self) -> None:
-        """Let every container end that is idle, as Modal does after a while; return once they are gone."""
-        idle = {definition_id: pool for definition_id, pool in self._pools.items() if not pool.busy}
-        for definition_id, pool in idle.items():
-            del self._pools[definition_id]
+        """Let every container end after what it does, as Modal does with idle ones; return once they are gone."""
+        self._pools.clear()
+        lives = dict(self._lives)
+        for pool in lives:
             pool.drain()
-        await asyncio.gather(*(self._lives[pool] for pool in idle.values() if pool in self._lives))
+        await asyncio.gather(*lives.values())
 
     async def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send every container a signal: a crash, if it is not the app that says when."""

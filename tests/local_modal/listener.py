@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from aiohttp import web
+
+_SHUTDOWN_S: Final = 0.1  # then whoever still waits for an answer is cut off
 
 Serve = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -35,7 +38,7 @@ class Listener:
         sock = loopback_socket()
         self.url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         server = web.Server(self._serve, handler_cancellation=True, access_log=None)
-        self._runner = web.ServerRunner(server)
+        self._runner = web.ServerRunner(server, shutdown_timeout=_SHUTDOWN_S)
         await self._runner.setup()
         await web.SockSite(self._runner, sock).start()
 

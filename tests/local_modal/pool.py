@@ -48,11 +48,6 @@ class Pool:
         self._limits: set[asyncio.Task[None]] = set()
         self._news = News()
 
-    @property
-    def busy(self) -> int:
-        """How many inputs run or wait."""
-        return len(self._running) + len(self._waiting)
-
     def submit(self, invocation: Invocation) -> None:
         """Let *invocation* wait for a place."""
         self._waiting.append(invocation)
@@ -142,8 +137,9 @@ class Pool:
     @answers("VolumeCommit")
     def commit(self, request: api_pb2.VolumeCommitRequest, _: Call) -> api_pb2.VolumeCommitResponse:
         """Let others see what the container wrote."""
-        self._view(request.volume_id).commit()
-        return api_pb2.VolumeCommitResponse(skip_reload=self._view(request.volume_id).skip_reload)
+        view = self._view(request.volume_id)
+        view.commit()
+        return api_pb2.VolumeCommitResponse(skip_reload=not view.reload_follows())
 
     @answers("VolumeReload")
     def reload(self, request: api_pb2.VolumeReloadRequest, _: Call) -> None:

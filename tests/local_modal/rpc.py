@@ -62,11 +62,17 @@ def answers(rpc: str) -> Callable[[Answer], Answer]:
 
 
 def collect(services: Iterable[object]) -> dict[str, Callable[..., Any]]:
-    """Return what *services* answer, by RPC."""
+    """Return what *services* answer, by RPC.
+
+    Raises:
+        ValueError: two of them answer the same.
+    """
     methods: dict[str, Callable[..., Any]] = {}
     for service in services:
         for _, method in inspect.getmembers(service, inspect.ismethod):
             if rpc := getattr(method, _RPC, None):
+                if rpc in methods:
+                    raise ValueError(f"{rpc} is answered twice")
                 methods[rpc] = method
     return methods
 

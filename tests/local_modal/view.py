@@ -27,14 +27,16 @@ class View:
         committed: The volume's folder: what everyone may see.
         folder: What the container sees.
         pids: Returns the processes that may hold files open.
-        skip_reload: Whether the SDK leaves out the reload that otherwise follows each commit.
+        reload_follows: Returns whether the SDK is to reload after each commit.
     """
 
-    def __init__(self, committed: Path, folder: Path, pids: Callable[[], list[int]], *, skip_reload: bool) -> None:
+    def __init__(
+        self, committed: Path, folder: Path, pids: Callable[[], list[int]], reload_follows: Callable[[], bool]
+    ) -> None:
         self._committed = committed
         self._folder = folder
         self._pids = pids
-        self.skip_reload = skip_reload
+        self.reload_follows = reload_follows
         self._base: dict[Path, Stamp] = {}
         self._seen: dict[Path, Stamp] = {}
         self._pull()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,7 @@ class Volumes:
             process = container.process
             return [process.pid] if process is not None else []
 
-        return View(self[volume_id].folder, container.artifacts, pids, skip_reload=not self.commit_reloads)
+        return View(self[volume_id].folder, container.artifacts, pids, lambda: self.commit_reloads)
 
     @answers("VolumeGetOrCreate")
     def get_or_create(self, request: api_pb2.VolumeGetOrCreateRequest, _: Call) -> api_pb2.VolumeGetOrCreateResponse:
@@ -85,3 +86,22 @@ class Volumes:
         """Return a volume by its id."""
         volume = self[request.volume_id]
         return api_pb2.VolumeGetByIdResponse(volume_id=volume.id, metadata=volume.metadata())
+
+    @answers("VolumeList")
+    def list(self, request: api_pb2.VolumeListRequest, _: Call) -> api_pb2.VolumeListResponse:
+        """Return a page of an environment's volumes."""
+        environment = self._environments[request.environment_name].name
+        return api_pb2.VolumeListResponse(
+            environment_name=environment,
+            items=[
+                api_pb2.VolumeListItem(
+                    label=volume.name, volume_id=volume.id, created_at=volume.created_at, metadata=volume.metadata()
+                )
+                for volume in self._shelf.page(environment, request.pagination)
+            ],
+        )
+
+    @answers("VolumeDelete")
+    def delete(self, request: api_pb2.VolumeDeleteRequest, _: Call) -> None:
+        """Delete a volume and its files."""
+        shutil.rmtree(self._shelf.delete(request.volume_id).folder)

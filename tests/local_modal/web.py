@@ -7,6 +7,7 @@ request limit, the client is sent to the result's address, where it waits again.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from .fleet import Fleet
 from .function import Definition, Function
 from .invocation import Invocation
 from .listener import Listener
+from .proxy_token import ProxyTokens
 from .reply import Play, cut
 
 CALL_ID: Final = "__modal_function_call_id"
@@ -55,17 +57,17 @@ class Web:
     Attributes:
         requests: What arrived, in order.
         request_limit_s: After so long without an answer a client is redirected; 150 s in the cloud.
-        proxy_tokens: The pairs of Modal-Key and Modal-Secret that are let in.
     """
 
-    def __init__(self, apps: Apps, fleet: Fleet, proxy_token: tuple[str, str]) -> None:
+    def __init__(self, apps: Apps, fleet: Fleet, proxy_tokens: ProxyTokens) -> None:
         self.requests: list[WebRequest] = []
         self.request_limit_s = REQUEST_LIMIT_S
-        self.proxy_tokens = {proxy_token}
+        self._proxy_tokens = proxy_tokens
         self._apps = apps
         self._fleet = fleet
         self._script: deque[Play] = deque()
         self._always: Play | None = None
+        self._arrived = threading.Condition()
         self._listeners: dict[tuple[str, str, str], Listener] = {}
         self._invocations: dict[str, Invocation] = {}
 
@@ -76,6 +78,12 @@ class Web:
     def always(self, reply: Play | None) -> None:
         """Answer every request by *reply*, until it is ``None`` again."""
         self._always = reply
+
+    def wait_for_requests(self, count: int, *, timeout_s: float = 20) -> None:
+        """Return once *count* requests have arrived; fails after *timeout_s*. For other threads."""
+        with self._arrived:
+            if not self._arrived.wait_for(lambda: len(self.requests) >= count, timeout_s):
+                raise TimeoutError(f"waited {timeout_s} s for {count} requests; saw {len(self.requests)}")
 
     async def address(self, app_id: str, name: str) -> str:
         """Return the address of a function: the same one for all deployments of its app's name."""
@@ -98,14 +106,18 @@ class Web:
     async def _serve(self, key: tuple[str, str, str], request: web.BaseRequest) -> web.StreamResponse:
         body = await request.content.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
-        self.requests.append(WebRequest(request.method, str(request.url), headers, body))
+        with self._arrived:
+            self.requests.append(WebRequest(request.method, str(request.url), headers, body))
+            self._arrived.notify_all()
         planted = self._script.popleft() if self._script else self._always
         if planted is not None:
             return await planted(request)
         target = self._target(key)
         if isinstance(target, str):
             return refusal(404, target)
-        if target.definition.data.webhook_config.requires_proxy_auth and (problem := self._unauthorized(headers)):
+        if target.definition.data.webhook_config.requires_proxy_auth and (
+            problem := self._unauthorized(headers, target)
+        ):
             return refusal(401, problem)
         if call_id := request.query.get(CALL_ID):
             invocation = self._invocations.get(call_id)
@@ -123,21 +135,27 @@ class Web:
     def _target(self, key: tuple[str, str, str]) -> Target | str:
         """Return what an address leads to now, or why it leads nowhere."""
         environment, app_name, name = key
-        apps = [app for app in self._apps.named(app_name, environment) if app.deployments]
-        if not apps:
+        app = self._apps.last(app_name, environment)
+        if app is None:
             return "invalid function call"
-        if not apps[0].deployed:
+        if not app.deployed:
             return "app for invoked web endpoint is stopped"
-        for function, definition in self._apps.serving(apps[0]):
+        for function, definition in self._apps.serving(app):
             if function.name == name:
-                return Target(apps[0], function, definition)
+                return Target(app, function, definition)
         return "invalid function call"
 
-    def _unauthorized(self, headers: Mapping[str, str]) -> str:
+    def _unauthorized(self, headers: Mapping[str, str], target: Target) -> str:
+        if not target.definition.data.webhook_config.requires_proxy_auth:
+            return ""
         pair = (headers.get("modal-key", ""), headers.get("modal-secret", ""))
         if "" in pair:
             return "missing credentials for proxy authorization"
-        return "" if pair in self.proxy_tokens else "invalid credentials for proxy authorization"
+        return (
+            ""
+            if self._proxy_tokens.open(*pair, target.app.environment)
+            else "invalid credentials for proxy authorization"
+        )
 
     async def _answer(self, request: web.BaseRequest, invocation: Invocation) -> web.StreamResponse:
         """Return the answer of *invocation*; it goes on when the client is redirected, and when it leaves."""

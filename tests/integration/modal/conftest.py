@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.local_modal.fixture import local_modal
+from tests.local_modal.fixture import client, deployer, local_modal
 
-__all__ = ["local_modal"]
+__all__ = ["client", "deployer", "local_modal"]

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import modal
 import pytest
 from grpclib import Status
@@ -15,32 +12,8 @@ from modal.exception import AuthError, InvalidError, NotFoundError
 from modal_proto import api_pb2
 
 from tests.local_modal import LocalModal
-from tests.local_modal.deployer import BUILDER, OTHER, REFERENCE, SAMPLE, Deployer
+from tests.local_modal.deployer import OTHER, REFERENCE, SAMPLE, Deployer
 from tests.local_modal.faults import Fail
-
-
-@pytest.fixture
-def client(local_modal: LocalModal) -> Iterator[modal.Client]:
-    """The SDK's client; it holds threads and sockets until it is closed."""
-    client = modal.Client.from_credentials(*local_modal.token)
-    yield client
-    client.close()
-
-
-@pytest.fixture
-def deployer(local_modal: LocalModal, client: modal.Client, monkeypatch: pytest.MonkeyPatch) -> Deployer:
-    """Deploys the sample, whose image can be pulled."""
-    monkeypatch.setenv("MODAL_IMAGE_BUILDER_VERSION", BUILDER)
-    monkeypatch.setenv("GIT_DIR", "/nonexistent")  # else the SDK sends who committed what
-    deployer = Deployer(local_modal, client)
-    deployer.image()
-    return deployer
-
-
-def ask(cloud: LocalModal, url: str, path: str, text: str = "", **options: Any) -> httpx2.Response:
-    """Return the sample's answer, asked with the proxy token."""
-    headers = {"Modal-Key": cloud.proxy_token[0], "Modal-Secret": cloud.proxy_token[1]}
-    return httpx2.post(f"{url}/{path}", content=text, headers=headers, timeout=60, trust_env=False, **options)
 
 
 def test_what_is_deployed_is_found_and_answers(deployer: Deployer, client: modal.Client) -> None:
@@ -50,7 +23,7 @@ def test_what_is_deployed_is_found_and_answers(deployer: Deployer, client: modal
     found = modal.Function.from_name("app", "fastapi_app", environment_name="dev", client=client)
 
     assert found.get_web_url() == deployed.url
-    answer = ask(deployer.cloud, deployed.url, "echo?q=1", "hello")
+    answer = deployed.ask("echo?q=1", "hello")
     assert (answer.status_code, answer.headers["x-app"]) == (200, "sample")
     assert {"method": "POST", "query": "q=1", "text": "hello"}.items() <= answer.json().items()
 
@@ -73,7 +46,7 @@ def test_a_container_knows_its_secrets_and_nothing_of_this_machine(
 
     deployed = deployer.deploy(secrets=[secret], env={"IMAGE_DIGEST": REFERENCE})
 
-    environ = ask(deployer.cloud, deployed.url, "environ").json()
+    environ = deployed.ask("environ").json()
     assert (environ["A_KEY"], environ["IMAGE_DIGEST"]) == ("a-value", REFERENCE)
     assert "OF_THIS_MACHINE" not in environ
     assert "MODAL_TOKEN_SECRET" not in environ
@@ -170,4 +143,4 @@ def test_a_private_image_needs_its_registrys_secret(deployer: Deployer, client: 
         deployer.deploy(pull_secret=modal.Secret.from_name("wrong", environment_name="dev"))
     deployed = deployer.deploy(pull_secret=modal.Secret.from_name("pull", environment_name="dev"))
 
-    assert json.loads(ask(deployer.cloud, deployed.url, "echo", "in").content)["text"] == "in"
+    assert deployed.ask("echo", "in").json()["text"] == "in"
