@@ -16,9 +16,11 @@ from apps.core import artifacts
 from apps.core.adapters.base import DONE, Adapter, Event, Payload
 from apps.core.adapters.drift import DriftChecked
 from apps.core.adapters.journal import Journal
+from apps.core.attestations.policy import Policy
 from apps.core.host import Host
 from apps.core.registry import (
     FILE_NAME,
+    ImageReference,
     Ref,
     RefError,
     RefNotFoundError,
@@ -173,7 +175,27 @@ def _adapter(request: ExecutionRequest, registration: Registration, host: Host, 
         from apps.core.adapters.modal import ModalAdapter  # noqa: PLC0415  # see the docstring
 
         adapter = ModalAdapter()
+    if request.adapter != "process" and Policy.from_env(host.environ) is not Policy.OFF:
+        from apps.core.adapters.signature import SignatureChecked  # noqa: PLC0415  # imported only where it is used
+
+        image = _pinned(request, registration)
+        adapter = SignatureChecked(adapter, image, registration.ref, host.environ, journal)
     return DriftChecked(adapter, request.expected_digest) if request.expected_digest else adapter
+
+
+def _pinned(request: ExecutionRequest, registration: Registration) -> ImageReference | None:
+    """Return the image that *request* will run, or ``None`` where it is not pinned.
+
+    Raises:
+        ImageUnpinnedError: the platform that is asked for has no pin.
+    """
+    if request.adapter == "modal":
+        return registration.platforms.get("amd64")  # the one platform that Modal has
+    if request.build:
+        return None
+    from apps.core.adapters.local.image import pin  # noqa: PLC0415  # imported only where it is used
+
+    return pin(registration, request.platform)[1]
 
 
 def local_site(request: ExecutionRequest, registration: Registration, host: Host) -> "Site":

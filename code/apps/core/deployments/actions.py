@@ -8,6 +8,7 @@ import modal
 from apps.core.adapters.journal import Journal
 from apps.core.adapters.modal.lanes import lane_here, user_here
 from apps.core.adapters.modal.naming import DEV, Lane, app_name
+from apps.core.attestations.policy import judge
 from apps.core.host import Host
 from apps.core.registry import ImageReference, Registration
 from processor_runtime.errors import Detail, ErrorCode, InputsError
@@ -86,6 +87,9 @@ class Site:
 async def deploy_app(site: Site, plan: Plan, *, timeout_s: float) -> Outcome:
     """Deploy *plan*, and say what it became."""
     site.journal.event("modalctl.deploy", image=plan.image)
+    judgement = await judge(ImageReference.parse(plan.image), site.registration.ref, site.host.environ)
+    if (warning := judgement.warning) is not None:
+        site.journal.event("modalctl.signature", level="warning", code=warning.code, details=warning.details)
     deployment = await deploy(plan, site.client, timeout_s=timeout_s)
     site.journal.event("modalctl.deployed", url=deployment.url)
     return Outcome({**site.place, "dry_run": False, "plan": plan.as_json(), "deployment": asdict(deployment)})

@@ -152,7 +152,9 @@ class Distribution:
     async def _list_referrer(self, manifest: Manifest) -> None:
         subject = Digest.parse(manifest.value["subject"]["digest"])
         known = [row for row in await self.referrers(subject) if row["digest"] != str(manifest.digest)]
-        row = manifest.descriptor(artifactType=manifest.value.get("artifactType", ""))
+        # as an image registry would list it
+        told = {name: manifest.value[name] for name in ("artifactType", "annotations") if name in manifest.value}
+        row = manifest.descriptor(**told)
         await self.put_manifest(
             {"schemaVersion": 2, "mediaType": INDEX, "manifests": [*known, row]}, _referrers_tag(subject)
         )
