@@ -24,6 +24,7 @@ import pytest
 import yaml
 
 from apps.core.images.build import BuiltImage, build
+from apps.core.images.labels import REF
 from apps.core.registry import Ref, load_registry
 from scripts import ensure_docker, make_base_image
 from tests.support.docker_host import IN_CI
@@ -95,12 +96,17 @@ def base_image(engine: Engine, pytestconfig: pytest.Config) -> str:
 
 @pytest.fixture(scope="session")
 def built(engine: Engine, base_image: str) -> Built:
-    """Return what gives the image of one of our processors by its ref, built if the engine has none of this source."""
-    assert engine.version
+    """Return what gives the image of one of our processors by its ref, built if the engine has none of this source.
+
+    Images of other source than there is now go after two days: a test host has no endless disk.
+    """
     registry = load_registry()
 
     def image(ref: str) -> BuiltImage:
-        return asyncio.run(build(registry.find(Ref.parse(ref)), environ=os.environ, base_image=base_image))
+        made = asyncio.run(build(registry.find(Ref.parse(ref)), environ=os.environ, base_image=base_image))
+        if not made.reused:
+            engine.docker("image", "prune", "--all", "--force", "--filter=until=48h", f"--filter=label={REF}={ref}")
+        return made
 
     return image
 
