@@ -172,9 +172,17 @@ def _adapter(request: ExecutionRequest, registration: Registration, host: Host, 
 
         adapter = LocalAdapter(local_site(request, registration, host), journal)
     else:
-        from apps.core.adapters.modal import ModalAdapter  # noqa: PLC0415  # see the docstring
+        from apps.core.adapters.modal.adapter import ModalAdapter  # noqa: PLC0415  # see the docstring
 
-        adapter = ModalAdapter()
+        adapter = ModalAdapter(
+            registration,
+            artifacts_root=host.artifacts_root,
+            var=host.var,
+            environ=host.environ,
+            start_allowance_s=host.start_allowance_s,
+            journal=journal,
+            expected=request.expected_digest,
+        )
     if request.adapter != "process" and Policy.from_env(host.environ) is not Policy.OFF:
         from apps.core.adapters.signature import SignatureChecked  # noqa: PLC0415  # imported only where it is used
 

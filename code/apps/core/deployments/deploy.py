@@ -73,9 +73,7 @@ async def deploy(plan: Plan, client: modal.Client, *, timeout_s: float) -> Deplo
 
 def image_of(plan: Plan, client: modal.Client) -> modal.Image:
     """Return the image of *plan* as Modal defines it: the one FROM line."""
-    secret = None
-    if plan.registry_secret is not None:
-        secret = modal.Secret.from_name(plan.registry_secret, environment_name=plan.environment, client=client)
+    secret = None if plan.registry_secret is None else _named(plan.registry_secret, plan, client)
     return modal.Image.from_registry(plan.image, secret=secret)
 
 
@@ -114,10 +112,16 @@ def silent_about_this_machine() -> Iterator[None]:
 
 async def _secrets(plan: Plan, client: modal.Client) -> dict[str, modal.Secret]:
     """Return the secrets of *plan* by name; optional ones only if they exist."""
+    if plan.registry_secret is not None:
+        try:
+            await _named(plan.registry_secret, plan, client).hydrate.aio()
+        except exception.NotFoundError as exc:
+            rule = f"no such secret in {plan.environment}: make it with `modal secret create {plan.registry_secret}`"
+            raise MissingSecretError(Detail(path="--registry-secret", message=rule)) from exc
     secrets: dict[str, modal.Secret] = {}
     missing: list[str] = []
     for name in (*plan.required_secrets, *plan.optional_secrets):
-        secret = modal.Secret.from_name(name, environment_name=plan.environment, required_keys=[name], client=client)
+        secret = _named(name, plan, client, name)
         try:
             await secret.hydrate.aio()
         except exception.NotFoundError:
@@ -129,6 +133,11 @@ async def _secrets(plan: Plan, client: modal.Client) -> dict[str, modal.Secret]:
         rule = f"no such secret in {plan.environment}, or it lacks the key of its name: modalctl secrets sync"
         raise MissingSecretError(*(Detail(path=name, message=rule) for name in missing))
     return secrets
+
+
+def _named(name: str, plan: Plan, client: modal.Client, *keys: str) -> modal.Secret:
+    """Return the secret *name* of the plan's environment, not yet asked for; it must have *keys* then."""
+    return modal.Secret.from_name(name, environment_name=plan.environment, required_keys=list(keys), client=client)
 
 
 def _defined(plan: Plan, client: modal.Client, secrets: dict[str, modal.Secret]) -> tuple[modal.App, Any]:
