@@ -31,6 +31,8 @@ from typing import Any, Final, Self, TypeVar
 import httpx2
 import yaml
 
+from processor_conformance.ports import free_port
+
 ROOT: Final = Path(__file__).resolve().parents[2]
 FIXTURES: Final = ROOT / "tests" / "support" / "processors"
 DIGEST: Final = "sha256:" + "0123456789abcdef" * 4
@@ -110,7 +112,7 @@ class Service:
         for directory in (self.artifacts / "inputs", self.marks):
             directory.mkdir(parents=True, exist_ok=True)
         for _ in range(_ATTEMPTS):
-            self.port = _free_port()
+            self.port = free_port()
             self._process = self._spawn()
             self._http = httpx2.Client(
                 base_url=f"http://127.0.0.1:{self.port}",
@@ -131,7 +133,7 @@ class Service:
 
     def fails_to_start(self) -> Ended:
         """Start a service that cannot, and return what it left behind."""
-        self.port = _free_port()
+        self.port = free_port()
         process = self._spawn()
         try:
             status = process.wait(WAIT_S)
@@ -366,10 +368,3 @@ def variant(folder: Path, into: Path, change: Callable[[JsonObject], object]) ->
     change(registry)
     (copy / "registry.yaml").write_text(yaml.safe_dump(registry), encoding="utf-8")
     return copy
-
-
-def _free_port() -> int:
-    with socket.socket() as chosen:
-        chosen.bind(("127.0.0.1", 0))
-        port: int = chosen.getsockname()[1]
-        return port

@@ -7,7 +7,6 @@ import contextlib
 import os
 import shlex
 import signal
-import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from uuid import uuid4
 import orjson
 
 from .outcome import FailedError, brief
+from .ports import free_port
 from .wire import Ask, Wire, WireError
 
 START_S: Final = 60.0
@@ -76,14 +76,6 @@ class Launcher:
 
 def _belongs_to_a_service(name: str) -> bool:
     return name == "CI" or name.startswith(("PROCESSOR_", "IMAGE_"))
-
-
-def free_port() -> int:
-    """Return a port of the loopback interface that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Started:
@@ -150,7 +142,7 @@ class Started:
             except WireError as exc:
                 seen = exc.seen
             else:
-                if good(answer.status):
+                if good(answer.status) and self.running:
                     return
                 seen = answer.in_short
             await asyncio.sleep(0.02)
