@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -33,6 +34,7 @@ def test_a_port_that_somebody_has_is_not_chosen(monkeypatch: pytest.MonkeyPatch)
         port = taken.getsockname()[1]
         monkeypatch.setattr(ports, "_first_ephemeral_port", lambda: port + 1)
         monkeypatch.setattr(ports, "_PORTS", 1)
+        monkeypatch.setattr(ports, "_given", deque())
 
         with pytest.raises(FailedError, match="a free port"):
             free_port()
