@@ -9,6 +9,7 @@ T ?= tests
 
 .DEFAULT_GOAL := help
 .PHONY: help venv docker base-image demo test test-fast conformance check fix generate docs lock audit guard-real changelog-check release-check release-build release-publish clean
+.PHONY: images attest pins promote secrets deploy smoke acceptance probe drift rollback collect open-promotion lane-pr lane-dev lane-staging lane-prod lanes
 
 help: ## Say what each target does
 	@echo "make demo is the place to begin. ADAPTER=local runs it in Docker, T=tests/unit narrows the tests."
@@ -69,6 +70,64 @@ release-build: $(DEV) ## Build the wheel and source archive of HEAD into var/dis
 
 release-publish: $(DEV) ## Publish what lies in var/dist; the workflow's identity is the login, there is no token
 	@.venv/bin/uv publish --trusted-publishing always var/dist/*.whl var/dist/*.tar.gz
+
+# --- lanes: each step of a workflow, for the lane LANE and the processors REFS (all, where it says nothing)
+
+images: $(DEV) ## Publish and pin the image of each source that is not published yet
+	@$(VENV_PYTHON) -m scripts.lane images
+
+attest: $(DEV) ## Sign how each pinned image was built and what is in it
+	@$(VENV_PYTHON) -m scripts.lane attest
+
+pins: $(DEV) ## Commit and push new pins, in one commit
+	@$(VENV_PYTHON) -m scripts.lane_repository pins
+
+promote: $(DEV) ## Prove that what is pinned is attested, and runs in the lane before
+	@$(VENV_PYTHON) -m scripts.lane promote
+
+secrets: $(DEV) ## Write the secrets of this environment to Modal
+	@$(VENV_PYTHON) -m scripts.lane secrets
+
+deploy: $(DEV) ## Deploy what is pinned
+	@$(VENV_PYTHON) -m scripts.lane deploy
+
+smoke: $(DEV) ## Run each deployed processor once in mock mode
+	@$(VENV_PYTHON) -m scripts.lane smoke
+
+acceptance: $(DEV) ## Hold each deployed processor to streams, replays and refusals
+	@$(VENV_PYTHON) -m scripts.lane acceptance
+
+probe: $(DEV) ## Prove that real is refused by what is deployed
+	@$(VENV_PYTHON) -m scripts.lane probe
+
+drift: $(DEV) ## Prove that what runs is what is pinned
+	@$(VENV_PYTHON) -m scripts.lane drift
+
+rollback: $(DEV) ## Deploy what ran before
+	@$(VENV_PYTHON) -m scripts.lane rollback
+
+collect: $(DEV) ## Stop apps in dev whose branch is gone
+	@$(VENV_PYTHON) -m scripts.lane collect
+
+open-promotion: $(DEV) ## Open the lane after LANE for this commit
+	@$(VENV_PYTHON) -m scripts.lane_repository open-promotion
+
+lane-pr: $(DEV) ## Judge this change as the PR lane does
+	@$(run-lane) pr
+
+lane-dev: $(DEV) ## Run the dev lane on this machine (ARGS=--no-gates leaves out what judges the change itself)
+	@$(run-lane) dev
+
+lane-staging: $(DEV) ## Run the lanes on this machine until staging
+	@$(run-lane) staging
+
+lane-prod: $(DEV) ## Run the lanes on this machine until production
+	@$(run-lane) prod
+
+lanes: $(DEV) ## Run every lane on this machine, the PR lane too
+	@$(run-lane) all
+
+run-lane = PYTHONPATH=code $(VENV_PYTHON) -m scripts.lanes $(ARGS)
 
 clean: ## Remove what can be made again: .venv, caches, and var/
 	rm -rf .venv var .pytest_cache .ruff_cache .mypy_cache code/.pytest_cache code/.ruff_cache code/.mypy_cache .import_linter_cache code/.import_linter_cache

@@ -1,0 +1,290 @@
+"""One step of a lane: `LANE=staging python -m scripts.lane drift`, as `make drift LANE=staging` calls it.
+
+A step asks `manage.py` for what a person would type, prints that line, and judges the answer; it ends with status 1 and
+the stable code of what stopped it. Nothing here knows GitHub, Docker or Modal: whoever calls sets the environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scripts.lane_plan import BEFORE, ENVIRONMENTS
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "code"))
+
+from apps.core.registry import Registration, load_registry  # noqa: E402 - found through the path above
+
+SETTINGS = "backend.settings.unittest"  # as SPEC §9 writes the deploy command: no secret of Django's is needed
+PLATFORM = "amd64"  # the one that Modal runs
+CI_SAFETY = "ERR_CI_SAFETY"
+Answer = dict[str, Any]
+
+
+class StoppedError(Exception):
+    """A step that does not hold: the stable code, and why."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Where a step works.
+
+    Attributes:
+        name: ``dev``, ``staging`` or ``prod``, which is Modal's environment too.
+        registrations: The processors that it is about.
+        environ: The environment of every command.
+        root: The checkout.
+    """
+
+    name: str
+    registrations: tuple[Registration, ...]
+    environ: Mapping[str, str]
+    root: Path = ROOT
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str], root: Path = ROOT) -> Lane:
+        """Return the lane that `LANE` and `REFS` name; all processors where `REFS` says nothing.
+
+        Raises:
+            StoppedError: there is no such lane or processor.
+        """
+        name, wanted = environ.get("LANE", ""), environ.get("REFS", "").split()
+        if name not in ENVIRONMENTS:
+            raise StoppedError("ERR_INPUTS", f"LANE must be one of {', '.join(ENVIRONMENTS)}, not {name!r}")
+        known = {str(each.ref): each for each in load_registry(root / "code" / "apps" / "core" / "processors")}
+        if missing := [ref for ref in wanted if ref not in known]:
+            raise StoppedError("ERR_REF_NOT_FOUND", f"REFS names {', '.join(missing)}: there is {', '.join(known)}")
+        chosen = tuple(known[ref] for ref in wanted or known)
+        return cls(name, chosen, {**environ, "MODAL_ENVIRONMENT": name, "DJANGO_SETTINGS_MODULE": SETTINGS}, root)
+
+    def ask(self, *words: str, **environ: str) -> Answer:
+        """Return what `manage.py <words> --json` answers, whatever its exit status.
+
+        Raises:
+            StoppedError: it answers no JSON object.
+        """
+        shown = {name: value for name, value in environ.items() if value}
+        line = shlex.join([*(f"{name}={value}" for name, value in shown.items()), "python", "manage.py", *words])
+        print(f"$ {line}", flush=True)
+        done = subprocess.run(
+            [sys.executable, "manage.py", *words, "--json"],
+            cwd=self.root / "code",
+            env={**self.environ, **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        try:
+            answer: Answer = json.loads(done.stdout)
+        except json.JSONDecodeError:
+            raise StoppedError("ERR_INTERNAL", f"{words[0]} answered no JSON: {done.stderr[-500:]}") from None
+        return {**answer, "story": done.stderr}
+
+
+def images(lane: Lane) -> None:
+    """Publish each processor whose source is not published yet, and pin what became of it."""
+    words = ["processorctl", "publish", *_refs(lane), "--platform", PLATFORM]
+    for row in _rows(lane.ask(*words)):
+        print(f"  {row['ref']} {row['state']} {row['image']}")
+
+
+def attest(lane: Lane) -> None:
+    """Sign what is known of each pin, and prove it."""
+    for action in ("sign", "verify"):
+        for row in _rows(lane.ask("attestctl", action, *_refs(lane), "--platform", PLATFORM)):
+            print(f"  {row['ref']} {row['state']} {row['image']}")
+
+
+def promote(lane: Lane) -> None:
+    """Prove that what is pinned is attested, and is what the lane before runs: the same digest, never another build."""
+    if lane.name not in BEFORE:
+        raise StoppedError("ERR_INPUTS", f"nothing is promoted to {lane.name}: it is where images are made")
+    _rows(lane.ask("processorctl", "verify", *_refs(lane)))
+    _rows(lane.ask("attestctl", "verify", *_refs(lane), "--platform", PLATFORM))
+    for registration in lane.registrations:
+        _matches(lane, registration, BEFORE[lane.name])
+
+
+def secrets(lane: Lane) -> None:
+    """Write the secrets of this environment to Modal; one that a processor requires must be there."""
+    for registration in lane.registrations:
+        answer = _succeeded(lane.ask("modalctl", "secrets", "sync", "--env", lane.name, "--ref", str(registration.ref)))
+        for row in answer["secrets"]:
+            print(f"  {row['name']} {row['state']}")
+            if row["required"] and row["state"] == "missing":
+                raise StoppedError(
+                    "ERR_MISSING_SECRET", f"{row['name']} is not set, and {registration.ref} requires it"
+                )
+
+
+def deploy(lane: Lane) -> None:
+    """Deploy each pin."""
+    for registration in lane.registrations:
+        answer = _succeeded(lane.ask("modalctl", "deploy", "--ref", str(registration.ref), "--env", lane.name))
+        print(f"  {answer['app']} {answer['plan']['image']}")
+
+
+def smoke(lane: Lane) -> None:
+    """Run each processor once in mock mode, and take no answer but the pin's."""
+    for registration in lane.registrations:
+        _run(lane, registration)
+
+
+def acceptance(lane: Lane) -> None:
+    """Hold each processor to more of the contract: a stream, the same again, inputs that break the schema."""
+    for registration in lane.registrations:
+        name = f"acceptance-{os.urandom(6).hex()}"
+        first = _run(lane, registration, "--execution-id", name, "--stream")
+        again = _run(lane, registration, "--execution-id", name)
+        if first["outputs"] != again["outputs"]:
+            raise StoppedError("ERR_BAD_RESPONSE", f"{registration.ref} answered the same request with other outputs")
+        words = _run_words(registration, {"schema": "no such schema"})
+        code = lane.ask(*words).get("error", {}).get("code")
+        if code != "ERR_INPUTS":
+            raise StoppedError(code or "ERR_BAD_RESPONSE", f"{registration.ref} did not refuse inputs that are wrong")
+        print(f"  {registration.ref} streams, replays and refuses")
+
+
+def probe(lane: Lane) -> None:
+    """Ask for `real` where `CI` is set: refused, and nothing begun."""
+    for registration in lane.registrations:
+        words = [*_run_words(registration, {}), "--mode", "real"]
+        answer = lane.ask(*words, CI="true")
+        code = answer.get("error", {}).get("code")
+        if code != CI_SAFETY or answer["story"]:
+            raise StoppedError(CI_SAFETY, f"real was not refused before anything began: {code or answer['status']}")
+        print(f"  {registration.ref} real is refused ({CI_SAFETY})")
+
+
+def drift(lane: Lane) -> None:
+    """Prove of each processor that what runs is what is pinned."""
+    for registration in lane.registrations:
+        _matches(lane, registration, lane.name)
+
+
+def rollback(lane: Lane) -> None:
+    """Deploy what ran before, and prove that it does."""
+    for registration in lane.registrations:
+        at = ("--ref", str(registration.ref), "--env", lane.name)
+        answer = _succeeded(lane.ask("modalctl", "rollback", *at))
+        now = _succeeded(lane.ask("modalctl", "status", *at))
+        if now["versions"][0]["tag"] != answer["to"]["tag"]:
+            raise StoppedError("ERR_DIGEST_DRIFT", f"{now['versions'][0]['tag']} runs, and not {answer['to']['tag']}")
+        print(f"  {registration.ref} runs {answer['to']['tag']} again")
+
+
+def collect(lane: Lane) -> None:
+    """Stop apps in dev whose branch is gone."""
+    for row in _succeeded(lane.ask("modalctl", "gc", "--env", lane.name, "--all-users"))["gone"]:
+        print(f"  {row['app']} stopped")
+
+
+STEPS: Mapping[str, Callable[[Lane], None]] = {
+    step.__name__: step
+    for step in (images, attest, promote, secrets, deploy, smoke, acceptance, probe, drift, rollback, collect)
+}
+
+
+def _refs(lane: Lane) -> list[str]:
+    return [word for each in lane.registrations for word in ("--ref", str(each.ref))]
+
+
+def _rows(answer: Answer) -> Sequence[Answer]:
+    """Return the rows of a command that answers one for each image.
+
+    Raises:
+        StoppedError: one of them failed.
+    """
+    rows: Sequence[Answer] = _succeeded(answer)["images"]
+    for row in rows:
+        if error := row.get("error"):
+            raise StoppedError(error["code"], f"{row['ref']}: {_reasons(error)}")
+    return rows
+
+
+def _succeeded(answer: Answer) -> Answer:
+    if error := answer.get("error"):
+        raise StoppedError(error["code"], _reasons(error))
+    return answer
+
+
+def _reasons(error: Mapping[str, Any]) -> str:
+    details = [": ".join(filter(None, (row["path"], row["message"]))) for row in error.get("details", ())]
+    return "; ".join(details) or str(error["message"])
+
+
+def _matches(lane: Lane, registration: Registration, environment: str) -> None:
+    words = ["modalctl", "verify", "--ref", str(registration.ref), "--env", environment]
+    answer = _succeeded(lane.ask(*words, MODAL_ENVIRONMENT=environment))
+    if answer["verdict"] != "match":
+        reasons = "; ".join(f"{row['evidence']}: {row['reason']}" for row in answer["findings"])
+        raise StoppedError("ERR_DIGEST_DRIFT", f"{registration.ref} in {environment}: {reasons}")
+    print(f"  {registration.ref} in {environment} runs {answer['expected']} (by {answer['evidence']})")
+
+
+def _run(lane: Lane, registration: Registration, *more: str) -> Answer:
+    pin = registration.platforms.get(PLATFORM)
+    if pin is None:
+        raise StoppedError("ERR_IMAGE_UNPINNED", f"{registration.ref} has no pin for {PLATFORM}")
+    inputs, attachments = _example(registration)
+    with tempfile.TemporaryDirectory() as folder:
+        words = [*_run_words(registration, inputs), *attachments, "--expected-digest", str(pin.digest), *more]
+        answer = _succeeded(lane.ask(*words, "--save-dir", folder))
+    print(f"  {registration.ref} {answer['execution_id']} {answer['meta']['image_digest']}")
+    return answer
+
+
+def _run_words(registration: Registration, inputs: object) -> list[str]:
+    words = ["run_processor", "--ref", str(registration.ref), "--adapter", "modal"]
+    return [*words, "--inputs-json", json.dumps(inputs)]
+
+
+def _example(registration: Registration) -> tuple[object, list[str]]:
+    """Return inputs that *registration* takes, and its attachments: `samples/smoke.json`, else its schema's example.
+
+    Raises:
+        StoppedError: it has neither.
+    """
+    file = registration.folder / "samples" / "smoke.json"
+    if file.is_file():
+        smoke_file = json.loads(file.read_text(encoding="utf-8"))
+        attached = smoke_file.get("attach", {}).items()
+        return smoke_file["inputs"], [word for name, path in attached for word in _attached(file, name, path)]
+    if examples := registration.declaration.inputs.get("examples"):
+        return examples[0], []
+    raise StoppedError("ERR_INPUTS", f"{registration.ref} has neither samples/smoke.json nor an example of its inputs")
+
+
+def _attached(file: Path, name: str, path: str) -> tuple[str, str]:
+    return "--attach", f"{name}={file.parent / path}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry out one step; 1 where it does not hold."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=STEPS)
+    step = parser.parse_args(arguments).step
+    try:
+        STEPS[step](Lane.from_env(os.environ))
+    except StoppedError as error:
+        print(f"{os.environ.get('LANE', '')} stopped at {step}: {error}", flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
