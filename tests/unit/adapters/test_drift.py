@@ -10,7 +10,8 @@ import pytest
 
 from apps.core.adapters.base import DONE, Event
 from apps.core.adapters.drift import DriftChecked
-from apps.core.adapters.errors import DigestDriftError, NetworkError
+from apps.core.adapters.errors import BadResponseError, DigestDriftError, NetworkError
+from processor_runtime.errors import Detail
 from processor_runtime.values import Digest
 
 EXPECTED = "sha256:" + "a" * 64
@@ -60,6 +61,20 @@ def test_another_image_or_none_is_drift(digest: str, status: str) -> None:
 
     assert refused.value.details[0]["path"] == "/meta/image_digest"
     assert EXPECTED in refused.value.details[0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "message", "kind"),
+    [
+        pytest.param("/meta/image_digest", "no digest", DigestDriftError, id="malformed"),
+        pytest.param("/meta", '"image_digest" is a required property', DigestDriftError, id="missing"),
+        pytest.param("/meta/ref", "must be another", BadResponseError, id="something else"),
+    ],
+)
+def test_a_success_without_a_digest_is_no_envelope_and_drift(path: str, message: str, kind: type[Exception]) -> None:
+    """What else is wrong with an answer stays what it is."""
+    with pytest.raises(kind):
+        run(Answering(EXPECTED, failure=BadResponseError(Detail(path=path, message=message))))
 
 
 def test_a_failure_of_the_inner_adapter_is_passed_on() -> None:

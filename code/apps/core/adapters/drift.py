@@ -1,13 +1,14 @@
 """Refuses the answer of any image but the expected one."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import contextmanager
 
 from processor_runtime.envelopes import Envelope
 from processor_runtime.errors import Detail
 from processor_runtime.values import Digest, DigestError
 
 from .base import DONE, Adapter, Event, Payload
-from .errors import DigestDriftError
+from .errors import BadResponseError, DigestDriftError
 
 
 class DriftChecked:
@@ -24,7 +25,8 @@ class DriftChecked:
             DigestDriftError: the answer names another digest, or none.
             ProcessorError: as the inner adapter.
         """
-        envelope = await self._inner.run(payload, timeout_s=timeout_s)
+        with self._told_apart():
+            envelope = await self._inner.run(payload, timeout_s=timeout_s)
         self._check(envelope)
         return envelope
 
@@ -35,10 +37,21 @@ class DriftChecked:
             DigestDriftError: the envelope names another digest, or none.
             ProcessorError: as the inner adapter.
         """
-        async for event in self._inner.stream(payload, timeout_s=timeout_s):
-            if event.name == DONE:
-                self._check(event.data)
-            yield event
+        with self._told_apart():
+            async for event in self._inner.stream(payload, timeout_s=timeout_s):
+                if event.name == DONE:
+                    self._check(event.data)
+                yield event
+
+    @contextmanager
+    def _told_apart(self) -> Iterator[None]:
+        """Tell a success without a digest, which is no envelope, from other answers that are none."""
+        try:
+            yield
+        except BadResponseError as exc:
+            if any(_is_about_the_digest(detail) for detail in exc.details):
+                refuse_drift(None, self._expected, "/meta/image_digest")
+            raise
 
     def _check(self, envelope: Envelope) -> None:
         refuse_drift(_digest(envelope), self._expected, "/meta/image_digest")
@@ -53,6 +66,10 @@ def refuse_drift(actual: Digest | None, expected: Digest, where: str) -> None:
     if actual != expected:
         rule = f"must be {expected}, and is {actual or 'no digest'}"
         raise DigestDriftError(Detail(path=where, message=rule), expected=str(expected), actual=str(actual or ""))
+
+
+def _is_about_the_digest(detail: Detail) -> bool:
+    return detail["path"] == "/meta/image_digest" or (detail["path"] == "/meta" and "image_digest" in detail["message"])
 
 
 def _digest(envelope: Envelope) -> Digest | None:

@@ -3,18 +3,21 @@
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from apps.core.adapters.base import Adapter, Event, Payload
 from apps.core.adapters.drift import DriftChecked
+from apps.core.adapters.errors import HealthError
 from apps.core.adapters.journal import Journal
 from processor_runtime.envelopes import Envelope
-from processor_runtime.prefix import ARTIFACTS, INPUTS, Roots, expand
+from processor_runtime.errors import Detail
 
-from . import folders, warm
+from . import warm
 from .carrier import Carrier
 from .engine import Engine
-from .folders import Mount, User
+from .folders import Mount, User, expanded, inputs, prefix_folder
 from .image import Image
+from .labels import Labels
 from .network import Network, network
 from .owner import Owner
 from .running import cold_name, healthy, started
@@ -65,56 +68,77 @@ class LocalAdapter:
                 yield event
 
     @asynccontextmanager
+    async def joined(self, mode: str) -> AsyncIterator[Adapter]:
+        """Give the warm container that serves *mode* as an adapter that keeps its connections: for whoever runs many.
+
+        Raises:
+            HealthError: there is none; the detail says how to get one.
+            ProcessorError: as `run`, whatever comes before a run.
+        """
+        place = await self._place(mode)
+        seen = await place.warm()
+        if seen is None:
+            rule = f"there is no warm container: localctl up --ref {self.site.registration.ref} --mode {mode}"
+            raise HealthError(Detail(path="container", message=rule))
+        async with self._warm(place, seen) as carrier:
+            yield carrier
+
+    @asynccontextmanager
     async def _carrier(self, payload: Payload) -> AsyncIterator[Adapter]:
         """Give what carries *payload* to its container."""
-        roots = Roots.of(ARTIFACTS, INPUTS, str(self.site.artifacts_root))
-        prefix = expand(payload["write_prefix"], payload["execution_id"])
-        roots.check_write(prefix)
-        engine, mode = self.site.engine(), payload["mode"]
+        expanded(payload, self.site.roots)  # refused before anything starts
+        place = await self._place(payload["mode"])
+        seen = await place.warm()
+        async with self._cold(place, payload) if seen is None else self._warm(place, seen) as carrier:
+            yield carrier
+
+    async def _place(self, mode: str) -> "_Place":
+        engine = self.site.engine()
         image = await self.site.image(engine, self.journal)
-        reached = await network(engine, mode, self.site.network)
-        with folders.prefix_folder(prefix, roots, User.here()) as folder:
-            seen = await warm.find(engine, self.site.warm_labels(image, mode), image.id)
-            if seen is not None:
-                async with self._warm(engine, seen, reached, image) as carrier:
-                    yield carrier
-            else:
-                mount = Mount(str(folder), prefix.rstrip("/"))
-                async with self._cold(engine, payload, reached, image, mount) as carrier:
-                    yield carrier
+        return _Place(engine, image, await network(engine, mode, self.site.network), self.site.warm_labels(image, mode))
 
     @asynccontextmanager
-    async def _cold(
-        self, engine: Engine, payload: Payload, reached: Network, image: Image, mount: Mount
-    ) -> AsyncIterator[Adapter]:
-        labels = replace(
-            self.site.warm_labels(image, payload["mode"]),
-            kind="cold",
-            execution_id=payload["execution_id"],
-            owner=Owner.here(),
-        )
-        plan = self.site.plan(image, labels, reached, [mount, *folders.inputs(self.site.artifacts_root)])
-        journal = self.journal.hiding(plan.token)
+    async def _cold(self, place: "_Place", payload: Payload) -> AsyncIterator[Adapter]:
+        own = {"kind": "cold", "execution_id": payload["execution_id"], "owner": Owner.here()}
+        labels = replace(place.labels, **own)
         name = cold_name(labels)
-        journal.event("adapter.local.start", image_digest=str(image.digest), container=name)
-        async with started(engine, plan, name, journal) as container:
-            from apps.core.adapters import http  # noqa: PLC0415  # imported while the container starts
+        prefix = expanded(payload, self.site.roots)
+        with prefix_folder(prefix, self.site.roots, User.here()) as folder:
+            mounts = [Mount(str(folder), prefix.rstrip("/")), *inputs(self.site.artifacts_root)]
+            plan = self.site.plan(place.image, labels, place.network, mounts)
+            journal = self.journal.hiding(plan.token)
+            journal.event("adapter.local.start", image_digest=labels.digest, container=name)
+            async with started(place.engine, plan, name, journal) as container:
+                from apps.core.adapters import http  # noqa: PLC0415  # imported while the container starts
 
-            async with http.tcp_client(container.url, container.token) as client:
-                await healthy(container, client, self.site.start_allowance_s)
-                journal.event("adapter.local.healthy")
-                yield DriftChecked(Carrier(container, client), image.digest)
+                async with http.tcp_client(container.url, container.token) as client:
+                    await healthy(container, client, self.site.start_allowance_s)
+                    journal.event("adapter.local.healthy")
+                    yield DriftChecked(Carrier(container, client), place.image.digest)
 
     @asynccontextmanager
-    async def _warm(
-        self, engine: Engine, seen: dict[str, object], reached: Network, image: Image
-    ) -> AsyncIterator[Adapter]:
+    async def _warm(self, place: "_Place", seen: dict[str, Any]) -> AsyncIterator[Adapter]:
         from apps.core.adapters import http  # noqa: PLC0415  # as in `_cold`
 
-        self.journal.event("adapter.local.warm", image_digest=str(image.digest), container=seen["Name"])
+        name = warm.name(place.labels)
+        self.journal.event("adapter.local.warm", image_digest=place.labels.digest, container=name)
         async with (
-            warm.joined(engine, seen, reached, self.journal) as (container, lines),
+            warm.joined(place.engine, seen, place.network, self.journal) as (container, lines),
             http.tcp_client(container.url, container.token) as client,
         ):
             await healthy(container, client, self.site.start_allowance_s)
-            yield warm.WarmRuns(DriftChecked(Carrier(container, client), image.digest), client, lines)
+            inner = DriftChecked(Carrier(container, client), place.image.digest)
+            yield warm.WarmRuns(inner, client, lines, self.site.roots)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What is known before there is a container: where it runs, from what, on which network, for whom."""
+
+    engine: Engine
+    image: Image
+    network: Network
+    labels: Labels
+
+    async def warm(self) -> dict[str, Any] | None:
+        return await warm.find(self.engine, self.labels, self.image.id)

@@ -1,7 +1,8 @@
 """One payload to one running container, and its envelope back."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from apps.core.adapters.base import Event, Payload
@@ -37,10 +38,8 @@ class Carrier:
         """
         from apps.core.adapters import http  # noqa: PLC0415  # imported while the container starts
 
-        try:
+        async with self._asking():
             return await http.ask(self._client, payload, deadline_s=timeout_s + ANSWER_GRACE_S)
-        except NetworkError as exc:
-            raise await self._meaning(exc) from exc
 
     async def stream(self, payload: Payload, *, timeout_s: float) -> AsyncGenerator[Event, None]:
         """Yield what the run tells, ``done`` last.
@@ -50,9 +49,16 @@ class Carrier:
         """
         from apps.core.adapters import http  # noqa: PLC0415  # as in `run`
 
-        try:
+        async with self._asking():
             async for event in http.stream(self._client, payload, deadline_s=timeout_s + ANSWER_GRACE_S):
                 yield event
+
+    @asynccontextmanager
+    async def _asking(self) -> AsyncIterator[None]:
+        if self._container.exited.done():  # somebody else may have its address by now
+            raise await self._meaning(NetworkError(Detail(path="container", message="has ended")))
+        try:
+            yield
         except NetworkError as exc:
             raise await self._meaning(exc) from exc
 

@@ -114,8 +114,9 @@ class Plan:
     def _reach(self) -> dict[str, Any]:
         reach: dict[str, Any] = {"NetworkMode": self.network.home}
         if self.labels.mode == "mock":
-            # Engines before 26 ask the host's resolvers for a container without a way out: this one is asked inside
-            reach["Dns"] = ["127.0.0.1"]
+            # Engines before 26 ask the host's resolvers for a container without a way out; this one is asked inside,
+            # where nobody answers, and nobody waits for it
+            reach |= {"Dns": ["127.0.0.1"], "DnsOptions": ["timeout:1", "attempts:1"]}
         if self.network.published:
             reach["PortBindings"] = {f"{PORT}/tcp": [{"HostIp": "127.0.0.1", "HostPort": ""}]}
         return reach

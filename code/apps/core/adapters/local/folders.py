@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 
+from apps.core.adapters.base import Payload
 from processor_runtime.errors import Detail, StorageError
-from processor_runtime.prefix import ARTIFACTS, INPUTS, Roots
+from processor_runtime.prefix import ARTIFACTS, INPUTS, Roots, expand
 
 PROCESSOR_ID: Final = 10001  # the user of our images
 
@@ -38,6 +39,17 @@ class Mount:
     source: str
     target: str
     read_only: bool = False
+
+
+def expanded(payload: Payload, roots: Roots) -> str:
+    """Return the write prefix of *payload*, expanded.
+
+    Raises:
+        WritePrefixError: it is not below one of *roots*.
+    """
+    prefix = expand(payload["write_prefix"], payload["execution_id"])
+    roots.check_write(prefix)
+    return prefix
 
 
 @contextmanager

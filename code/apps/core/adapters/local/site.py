@@ -8,6 +8,7 @@ from pathlib import Path
 from apps.core.adapters.drift import refuse_drift
 from apps.core.adapters.journal import Journal
 from apps.core.registry import Registration
+from processor_runtime.prefix import ARTIFACTS, INPUTS, Roots
 from processor_runtime.values import Digest
 
 from . import image
@@ -18,6 +19,7 @@ from .folders import Mount, User
 from .image import Image
 from .labels import Labels
 from .network import Network
+from .owner import Owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,11 @@ class Site:
     build: bool = False
     expected: Digest | None = None
 
+    @property
+    def roots(self) -> Roots:
+        """Where a container may write: what is carried to it is `/artifacts` alone."""
+        return Roots.of(ARTIFACTS, INPUTS, str(self.artifacts_root))
+
     def engine(self) -> Engine:
         """Return the engine of this machine.
 
@@ -68,7 +75,7 @@ class Site:
             refuse_drift(found.digest, self.expected, "image")
         return found
 
-    def warm_labels(self, made_from: Image, mode: str) -> Labels:
+    def warm_labels(self, made_from: Image, mode: str, owner: Owner | None = None) -> Labels:
         """Return what a warm container of this site says about itself."""
         return Labels(
             kind="warm",
@@ -78,6 +85,7 @@ class Site:
             artifacts=str(self.artifacts_root),
             user=str(User.here()),
             network=self.network,
+            owner=owner,
         )
 
     def plan(self, made_from: Image, labels: Labels, network: Network, mounts: list[Mount]) -> Plan:

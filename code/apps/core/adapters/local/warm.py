@@ -13,8 +13,10 @@ from apps.core.adapters.base import Adapter, Event, Payload
 from apps.core.adapters.journal import Journal
 from apps.core.adapters.lines import Lines
 from processor_runtime.envelopes import Envelope
+from processor_runtime.prefix import Roots
 
 from .engine import NOT_FOUND, Engine, EngineRefusedError
+from .folders import User, expanded, prefix_folder
 from .labels import Labels
 from .logs import hear
 from .network import Network
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     import httpx2
 
 _TOKEN: Final = "PROCESSOR_TOKEN="  # noqa: S105  # the name of a variable
+_CANCEL_S: Final = 2.0
 _LINGER_S: Final = 0.2  # a line comes some milliseconds after the answer that it tells of
 
 
@@ -70,7 +73,7 @@ async def joined(
     container = Container(engine, seen["Id"], heard, url=network.url(seen["NetworkSettings"]), token=secret)
     try:
         yield container, lines
-        await lines.settled()
+        await lines.settled(within_s=_LINGER_S)
     finally:
         await container.forget()
         await heard.stop(ended=False)
@@ -97,11 +100,12 @@ class OwnLines(Lines):
         """Stop telling them, when the last one has had time to come."""
         asyncio.get_running_loop().call_later(_LINGER_S, self._open.pop, execution_id, None)
 
-    async def settled(self) -> None:
-        """Return when each expected execution told of its end, or had time to."""
+    async def settled(self, *, within_s: float, execution_id: str | None = None) -> None:
+        """Return when this execution, or each that is expected, told of its end; at the latest after *within_s*."""
+        events = [event for name, event in self._open.items() if execution_id in {None, name}]
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LINGER_S):
-                for event in list(self._open.values()):
+            async with asyncio.timeout(within_s):
+                for event in events:
                     await event.wait()
 
     def _take(self, fd: int, line: bytes) -> None:
@@ -109,7 +113,7 @@ class OwnLines(Lines):
         if execution_id and execution_id not in self._open:
             return
         super()._take(fd, line)
-        if event == "http.run.settle" and execution_id:
+        if execution_id and event in {"http.run.settle", "http.run.error"}:
             self._open[execution_id].set()
 
 
@@ -125,40 +129,45 @@ def _told(line: bytes) -> tuple[str, str]:
 
 
 class WarmRuns:
-    """An adapter of one warm container: a run that nobody waits for any more is ended there too."""
+    """An adapter of one warm container: each run finds its folder, and one that nobody waits for any more is ended."""
 
-    def __init__(self, inner: Adapter, client: "httpx2.AsyncClient", lines: OwnLines) -> None:
+    def __init__(self, inner: Adapter, client: "httpx2.AsyncClient", lines: OwnLines, roots: Roots) -> None:
         self._inner = inner
         self._client = client
         self._lines = lines
+        self._roots = roots
 
     async def run(self, payload: Payload, *, timeout_s: float) -> Envelope:
         """Return what the inner adapter returns; raises as it does."""
-        async with self._listening(payload["execution_id"]):
+        async with self._listening(payload):
             return await self._inner.run(payload, timeout_s=timeout_s)
 
     async def stream(self, payload: Payload, *, timeout_s: float) -> AsyncGenerator[Event, None]:
         """Yield what the inner adapter yields; raises as it does."""
         async with (
-            self._listening(payload["execution_id"]),
+            self._listening(payload),
             aclosing(self._inner.stream(payload, timeout_s=timeout_s)) as events,
         ):
             async for event in events:
                 yield event
 
     @asynccontextmanager
-    async def _listening(self, execution_id: str) -> AsyncIterator[None]:
-        self._lines.expect(execution_id)
-        try:
-            yield
-        except (asyncio.CancelledError, GeneratorExit):
-            await to_the_end(self._cancel(execution_id))
-            raise
-        finally:
-            self._lines.release(execution_id)
+    async def _listening(self, payload: Payload) -> AsyncIterator[None]:
+        execution_id = payload["execution_id"]
+        with prefix_folder(expanded(payload, self._roots), self._roots, User.here()):
+            self._lines.expect(execution_id)
+            try:
+                yield
+            except (asyncio.CancelledError, GeneratorExit):
+                await to_the_end(self._cancel(execution_id))
+                raise
+            finally:
+                self._lines.release(execution_id)
 
     async def _cancel(self, execution_id: str) -> None:
+        """Ask for the end of this execution, and give it time to put that on record."""
         from apps.core.adapters.http import FAILURES  # noqa: PLC0415  # httpx2 is there by now
 
-        with contextlib.suppress(*FAILURES):  # a request, and an optional one: the caller has left
+        with contextlib.suppress(*FAILURES):  # a request, and of an optional capability
             await self._client.delete(f"/run/{execution_id}")
+        await self._lines.settled(within_s=_CANCEL_S, execution_id=execution_id)

@@ -1,0 +1,37 @@
+"""Fixture processors as pinned images; and no test leaves a container behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from apps.core.host import Host
+from tests.support.docker import Built, Engine, ImageRegistry
+from tests.support.executions import Story
+from tests.support.local import Boxes, there
+
+
+@pytest.fixture(scope="session")
+def boxes(
+    tmp_path_factory: pytest.TempPathFactory, engine: Engine, built: Built, image_registry: ImageRegistry
+) -> Iterator[Boxes]:
+    """Give the fixtures, built on what `llm/chat` is made of, pushed and pinned."""
+    made = Boxes.made(tmp_path_factory.mktemp("processors"), built("llm/chat@1").name, engine, image_registry)
+    yield made
+    made.forget()
+
+
+@pytest.fixture
+def host(tmp_path: Path, boxes: Boxes) -> Iterator[Host]:
+    """Give this machine, writing below a folder of the test's own; its containers are gone when the test is."""
+    machine = boxes.host(tmp_path)
+    yield machine
+    assert there(machine) == []
+
+
+@pytest.fixture
+def story() -> Story:
+    """Return what the journal is told."""
+    return Story()
