@@ -9,7 +9,7 @@ T ?= tests
 
 .DEFAULT_GOAL := help
 .PHONY: help venv docker base-image demo test test-fast conformance check fix generate docs lock audit guard-real changelog-check release-check release-build release-publish clean
-.PHONY: images attest pins promote secrets deploy smoke acceptance probe drift rollback collect open-promotion lane-pr lane-dev lane-staging lane-prod lanes
+.PHONY: images attest pins promote secrets deploy smoke acceptance probe drift rollback collect image-login mark open-promotion lane-pr lane-dev lane-staging lane-prod lanes
 
 help: ## Say what each target does
 	@echo "make demo is the place to begin. ADAPTER=local runs it in Docker, T=tests/unit narrows the tests."
@@ -35,7 +35,7 @@ test-fast: $(DEV) ## Run the tests that need neither Docker, nor the index, nor 
 	@$(VENV_PYTHON) -m pytest -c code/pyproject.toml --rootdir . $(T) -m "not slow and not docker and not network" $(ARGS)
 
 conformance: $(DEV) ## Judge every processor by the contract, and the judge by planted faults (part of make test)
-	@$(VENV_PYTHON) -m pytest -c code/pyproject.toml --rootdir . tests/contract/test_conformance.py tests/contract/planted $(ARGS)
+	@$(VENV_PYTHON) -m pytest -c code/pyproject.toml --rootdir . tests/contract/test_conformance.py tests/contract/test_conformance_image.py tests/contract/planted $(ARGS)
 
 check: $(DEV) ## Run all checks: format, lint, types, imports, generated files, locks, workflows, docs
 	@$(VENV_PYTHON) -m scripts.check
@@ -108,6 +108,12 @@ rollback: $(DEV) ## Deploy what ran before
 
 collect: $(DEV) ## Stop apps in dev whose branch is gone
 	@$(VENV_PYTHON) -m scripts.lane collect
+
+image-login: ## Log in to REGISTRY as REGISTRY_USER by REGISTRY_TOKEN, which no command line shows
+	@printenv REGISTRY_TOKEN | docker login "$$REGISTRY" --username "$$REGISTRY_USER" --password-stdin
+
+mark: $(DEV) ## Let the branch lanes/LANE be this commit: what the lane runs
+	@$(VENV_PYTHON) -m scripts.lane_repository mark
 
 open-promotion: $(DEV) ## Open the lane after LANE for this commit
 	@$(VENV_PYTHON) -m scripts.lane_repository open-promotion

@@ -34,9 +34,8 @@ PLANS: Final[Mapping[str, Plan]] = {
     "pr": Plan(gates=("check", "changelog-check", "guard-real", "test")),
     "dev": Plan(
         gates=("check", "guard-real", "test"),
-        steps=("images", "attest", "pins", "secrets", "deploy", "smoke", "probe", "drift", "open-promotion"),
+        steps=("images", "attest", "pins", "secrets", "deploy", "smoke", "probe", "drift", "mark", "open-promotion"),
     ),
-    "staging": Plan(steps=("promote", "secrets", "deploy", "smoke", "acceptance", "drift", "open-promotion")),
-    "prod": Plan(steps=("promote", "secrets", "deploy", "smoke", "drift"), undo="rollback", undo_from="smoke"),
+    "staging": Plan(steps=("promote", "secrets", "deploy", "smoke", "acceptance", "drift", "mark", "open-promotion")),
+    "prod": Plan(steps=("promote", "secrets", "deploy", "smoke", "drift", "mark"), undo="rollback", undo_from="smoke"),
 }
-NIGHTLY: Final = ("audit", "drift", "collect")

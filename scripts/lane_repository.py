@@ -1,13 +1,16 @@
-"""What a lane leaves in the repository: its pins in one commit, and the next lane opened for that commit.
+"""What a lane leaves in the repository: its pins in one commit, a mark of what runs where, the next lane opened.
 
-`python -m scripts.lane_repository pins` and `… open-promotion`, as `make` calls them.
+`python -m scripts.lane_repository pins`, and `mark` and `open-promotion` with `LANE`, as `make` calls them. In a
+workflow `GH_TOKEN` is the login, for git as for the forge; a checkout keeps none.
 """
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from scripts.lane_plan import BEFORE
@@ -21,18 +24,33 @@ MESSAGE = "pins: run what was built from this source\n\nWritten once for each ne
 def pins(root: Path = ROOT) -> bool:
     """Commit and push what `processorctl publish` pinned; whether there was anything.
 
-    A source that is published already gives the same pins, so this commit leads to no other.
+    A source that is published already gives the same pins, so this commit leads to no other. In a workflow the commit
+    is told as the output `commit`: what follows is about it.
 
     Raises:
         subprocess.CalledProcessError: git refused: somebody pushed meanwhile, or this branch is protected.
     """
-    if not _git(root, "status", "--porcelain", "--", PINS):
-        print("  nothing new is pinned")
-        return False
-    _git(root, *AUTHOR, "commit", "--quiet", "--message", MESSAGE, "--", PINS)
-    _git(root, "push", "--quiet", "origin", "HEAD")
-    print(f"  {_git(root, 'log', '-1', '--format=%h %s')}")
-    return True
+    changed = bool(_git(root, "status", "--porcelain", "--", PINS))
+    if changed:
+        _git(root, *AUTHOR, "commit", "--quiet", "--message", MESSAGE, "--", PINS)
+        _git(root, "push", "--quiet", "origin", f"HEAD:{os.environ.get('GITHUB_REF_NAME') or 'main'}")
+    print(f"  {_git(root, 'log', '-1', '--format=%h %s') if changed else 'nothing new is pinned'}")
+    if output := os.environ.get("GITHUB_OUTPUT"):
+        with Path(output).open("a", encoding="utf-8") as file:
+            file.write(f"commit={_git(root, 'rev-parse', 'HEAD')}\n")
+    return changed
+
+
+def mark(lane: str, root: Path = ROOT) -> str:
+    """Let the branch `lanes/<lane>` be this commit: what the lane runs, which nightly drift checks are about.
+
+    Raises:
+        subprocess.CalledProcessError: git refused.
+    """
+    branch = f"lanes/{lane}"
+    _git(root, "push", "--quiet", "--force", "origin", f"HEAD:refs/heads/{branch}")
+    print(f"  {branch} is {_git(root, 'rev-parse', '--short', 'HEAD')}")
+    return branch
 
 
 def open_promotion(lane: str, root: Path = ROOT) -> str:
@@ -50,20 +68,38 @@ def open_promotion(lane: str, root: Path = ROOT) -> str:
     return following
 
 
+def login(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that make git send `GH_TOKEN`, which others would see on a command line; none without it."""
+    token, server = environ.get("GH_TOKEN"), environ.get("GITHUB_SERVER_URL")
+    if not (token and server):
+        return {}
+    basic = base64.b64encode(f"x-access-token:{token}".encode()).decode()
+    return {
+        "GIT_CONFIG_COUNT": "1",
+        "GIT_CONFIG_KEY_0": f"http.{server}/.extraheader",
+        "GIT_CONFIG_VALUE_0": f"AUTHORIZATION: basic {basic}",
+    }
+
+
 def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(["git", *arguments], cwd=root, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    environ = os.environ | login(os.environ)
+    done = subprocess.run(["git", *arguments], cwd=root, env=environ, check=True, stdout=subprocess.PIPE, text=True)
+    return done.stdout.strip()
 
 
 def main(arguments: list[str]) -> int:
     """Do what *arguments* name; 1 where git or the forge refused."""
     try:
-        if arguments == ["pins"]:
-            pins()
-        elif arguments == ["open-promotion"]:
-            open_promotion(os.environ["LANE"])
-        else:
-            print("usage: python -m scripts.lane_repository pins|open-promotion", file=sys.stderr)
-            return 2
+        match arguments:
+            case ["pins"]:
+                pins()
+            case ["mark"]:
+                mark(os.environ["LANE"])
+            case ["open-promotion"]:
+                open_promotion(os.environ["LANE"])
+            case _:
+                print("usage: python -m scripts.lane_repository pins|mark|open-promotion", file=sys.stderr)
+                return 2
     except subprocess.CalledProcessError as error:
         print(f"{error.cmd[0]} {error.cmd[1]} ended with status {error.returncode}")
         return 1

@@ -34,10 +34,11 @@ def steps(workflow: Workflow) -> Iterator[tuple[str, Mapping[str, Any]]]:
             yield name, step
 
 
-def make_calls(workflow: Workflow) -> list[str]:
-    """Return the targets that the workflow makes, in order, without their variables."""
-    lines = [shlex.split(step["run"]) for _, step in steps(workflow) if "run" in step]
-    return [word for words in lines for word in words[1:] if re.fullmatch(r"[a-z][a-z-]*", word)]
+def make_calls(workflow: Workflow, *, after_a_failure: bool = False) -> list[str]:
+    """Return the targets that the workflow makes, in order: those of its plain steps, or of those after a failure."""
+    chosen = [step for _, step in steps(workflow) if "run" in step and ("if" in step) is after_a_failure]
+    words = [word for step in chosen for word in shlex.split(step["run"])[1:]]
+    return [word for word in words if re.fullmatch(r"[a-z][a-z-]*", word)]
 
 
 def problems(name: str, text: str) -> list[str]:

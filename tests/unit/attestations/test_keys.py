@@ -45,6 +45,17 @@ def test_a_key_is_given_as_text_or_as_a_path(tmp_path: Path, kind: str) -> None:
     assert trusted({}) == []
 
 
+def test_two_keys_are_trusted_while_one_replaces_the_other(tmp_path: Path) -> None:
+    """As paths, or as one text: a variable of a workflow."""
+    old, new = key_pair(tmp_path), key_pair(tmp_path, "ecdsa")
+
+    by_path = trusted({SIGNATURE_KEYS: f"{old.public}:{new.public}"})
+    by_text = trusted({SIGNATURE_KEYS: f"{old.public.read_text('utf-8')}\n{new.public.read_text('utf-8')}"})
+
+    assert len(by_path) == 2
+    assert by_path == by_text
+
+
 REFUSED = [
     pytest.param("", "set it", id="unset"),
     pytest.param("/no/such/file", "No such file", id="no file"),

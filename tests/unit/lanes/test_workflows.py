@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.lane_plan import ENVIRONMENTS, PLANS
 from tests.support import workflows
 
 FILES = sorted(workflows.WORKFLOWS.glob("*.yml"))
@@ -46,6 +47,38 @@ def test_a_broken_promise_is_found(before: str, after: str, complaint: str) -> N
     found = workflows.problems("pr.yml", PR.replace(before, after))
 
     assert [each for each in found if complaint in each] != []
+
+
+@pytest.mark.parametrize("lane", PLANS)
+def test_a_workflow_follows_its_plan(lane: str) -> None:
+    """The steps of `make lanes`, in the same order; beside them it logs in to the image registry, and nothing else."""
+    workflow = workflows.load((workflows.WORKFLOWS / f"{lane}.yml").read_text(encoding="utf-8"))
+    plan = PLANS[lane]
+
+    assert [target for target in workflows.make_calls(workflow) if target != "image-login"] == [
+        *plan.gates,
+        *plan.steps,
+    ]
+    assert workflows.make_calls(workflow, after_a_failure=True) == [plan.undo] * bool(plan.undo)
+
+
+def test_every_night_every_lane_is_looked_at() -> None:
+    """Advisories, drift in each environment, and apps that nobody needs."""
+    workflow = workflows.load((workflows.WORKFLOWS / "nightly.yml").read_text(encoding="utf-8"))
+
+    assert tuple(workflows.make_calls(workflow)) == ("audit", "image-login", "drift", "collect")
+    assert tuple(workflow["jobs"]["drift"]["strategy"]["matrix"]["lane"]) == ENVIRONMENTS
+
+
+def test_one_lane_deploys_once_at_a_time() -> None:
+    """And is never stopped halfway; a person approves production."""
+    loaded = {
+        lane: workflows.load((workflows.WORKFLOWS / f"{lane}.yml").read_text(encoding="utf-8")) for lane in ENVIRONMENTS
+    }
+
+    for lane, workflow in loaded.items():
+        assert workflow["concurrency"] == {"group": lane, "cancel-in-progress": False}
+    assert loaded["prod"]["jobs"]["promote"]["environment"] == "production"
 
 
 def test_one_action_has_one_pin() -> None:

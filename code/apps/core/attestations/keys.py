@@ -17,6 +17,7 @@ from .errors import KeyUnusableError
 SIGNING_KEY: Final = "SIGNING_KEY"
 SIGNATURE_KEYS: Final = "SIGNATURE_KEYS"
 _PEM: Final = "-----BEGIN"
+_END: Final = "-----END PUBLIC KEY-----"
 _RULE: Final = "must be an unencrypted PEM key, Ed25519 or ECDSA on P-256"
 
 
@@ -41,7 +42,9 @@ def signer(environ: Mapping[str, str]) -> CryptoSigner:
 
 
 def trusted(environ: Mapping[str, str]) -> list[SSlibKey]:
-    """Return the public keys in the files that `SIGNATURE_KEYS` names, separated by colons; none where it is unset.
+    """Return the public keys that `SIGNATURE_KEYS` holds, or the files that it names, separated by colons.
+
+    There are none where it is unset.
 
     Raises:
         KeyUnusableError: one cannot be read, or is no such key.
@@ -51,7 +54,10 @@ def trusted(environ: Mapping[str, str]) -> list[SSlibKey]:
 
 
 def _each(value: str) -> Iterable[str]:
-    return [value] if value.lstrip().startswith(_PEM) else filter(None, value.split(":"))
+    """Return each key of *value*: blocks of PEM, one after the other, or paths; several, while one replaces another."""
+    if value.lstrip().startswith(_PEM):
+        return [f"{block}{_END}" for block in value.split(_END) if block.strip()]
+    return filter(None, value.split(":"))
 
 
 def _content(value: str, name: str) -> bytes:
