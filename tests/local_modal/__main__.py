@@ -27,7 +27,7 @@ def main(arguments: list[str] | None = None) -> None:
         for name, value in cloud.environ.items():
             sys.stdout.write(f"export {name}={value}\n")
         key, secret = cloud.proxy_token
-        sys.stdout.write(f"# proxy token: Modal-Key {key}, Modal-Secret {secret}\n")
+        sys.stdout.write(f"# proxy token: Modal-Key {key}, Modal-Secret {secret}\n\n")
         sys.stdout.flush()
         with suppress(KeyboardInterrupt):
             threading.Event().wait()

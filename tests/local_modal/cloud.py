@@ -74,7 +74,7 @@ class LocalModal:
         self.volumes = Volumes(self.folder, self.environments)
         self.apps = Apps(self.environments)
         self.logs = Logs(self.apps)
-        self._images = Images(self.secrets)
+        self._images = Images(self.secrets, self.logs)
         self.fleet = Fleet(
             self.folder,
             self._worker,

@@ -25,9 +25,12 @@ _SOCKET: Final = "api.sock"
 _PACKAGES: Final = Path(modal_proto.__file__).parents[1]
 _LARGEST_LINE: Final = 16 * 1024 * 1024
 
-# What Modal mounts into an image: its client and what that needs, where the image's own packages are found first
+# What Modal mounts into an image: its client and what that needs, where the image's own packages are found first.
+# The kernel ends the process with the one that started it (prctl 1, linux/prctl.h), even if that is killed.
 _ENTRY_POINT: Final = """
-import runpy, sys
+import ctypes, runpy, sys
+libc = ctypes.CDLL(None)
+hasattr(libc, "prctl") and libc.prctl(1, 9)
 sys.path.append(sys.argv.pop(1))
 runpy.run_module("modal._container_entrypoint", run_name="__main__", alter_sys=True)
 """

@@ -16,7 +16,7 @@ from .container import Container
 from .function import Definition, Function
 from .image import Images
 from .invocation import Invocation
-from .log import Logs
+from .log import Line, Logs
 from .mount import Mounts
 from .pool import Pool
 from .rpc import Call, answers
@@ -160,13 +160,17 @@ class Fleet:
         pool.container = container
 
         def hear(container: Container, number: int, line: str) -> None:
-            self._logs.add(pool.app, pool.function, container.id, number, line)
+            self._logs.add(Line(pool.app.id, pool.function.id, container.id, number, line))
 
         secrets = self._secrets.environ(function.secret_ids)
         image = self._images.image(function.image_id)
         try:
             await container.start(self._worker(pool, container.id), image, secrets, hear)
-            return await container.ended()
+            limit = asyncio.create_task(_limit_start(pool, container))
+            try:
+                return await container.ended()
+            finally:
+                limit.cancel()
         finally:
             await container.close()
 
@@ -174,6 +178,16 @@ class Fleet:
         pool.drain()
         if pool.container is not None:
             await pool.container.stop()
+
+
+async def _limit_start(pool: Pool, container: Container) -> None:
+    """End *container* if it has asked for no input when the function's time to start is over."""
+    function = pool.definition.function
+    try:
+        await asyncio.wait_for(pool.started.wait(), function.startup_timeout_secs or function.timeout_secs)
+    except TimeoutError:
+        pool.fail(_Result.GENERIC_STATUS_TIMEOUT, "container did not start in time")
+        await container.stop()
 
 
 def _arguments(pool: Pool, function: api_pb2.Function) -> api_pb2.ContainerArguments:

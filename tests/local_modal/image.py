@@ -14,11 +14,13 @@ from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
 from .ids import new_id
+from .log import Line, Logs
 from .rpc import Call, answers
 from .secret import Secrets
 
 _SUCCESS: Final = api_pb2.GenericResult.GENERIC_STATUS_SUCCESS
 _FAILURE: Final = api_pb2.GenericResult.GENERIC_STATUS_FAILURE
+_BUILD_S: Final = 60  # more than a build takes here
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,13 @@ class Image:
 
 @dataclass
 class Build:
-    """One definition of an image, and what became of it."""
+    """One definition of an image, and what became of it; Modal builds in a container of an app of its own."""
 
     definition: api_pb2.Image
     id: str = field(default_factory=lambda: new_id("im"))
+    app_id: str = field(default_factory=lambda: new_id("ap"))
+    task_id: str = field(default_factory=lambda: new_id("ta"))
+    began_at: float = field(default_factory=time.time)
     image: Image | None = None
     log: list[str] = field(default_factory=list)
     result: api_pb2.GenericResult = field(default_factory=api_pb2.GenericResult)
@@ -58,8 +63,9 @@ class Images:
         registry: What a FROM line finds, by its image reference. A test fills it.
     """
 
-    def __init__(self, secrets: Secrets) -> None:
+    def __init__(self, secrets: Secrets, logs: Logs) -> None:
         self.registry: dict[str, Image] = {}
+        self._logs = logs
         self._secrets = secrets
         self._builds: dict[str, Build] = {}
         self._cached: dict[str, str] = {}
@@ -99,6 +105,15 @@ class Images:
         yield api_pb2.ImageJoinStreamingResponse(task_logs=logs, entry_id="1-0")
         yield api_pb2.ImageJoinStreamingResponse(result=build.result, metadata=_METADATA, entry_id="2-0", eof=True)
 
+    @answers("ImageBuildChainGet")
+    def chain(self, request: api_pb2.ImageBuildChainGetRequest, _: Call) -> api_pb2.ImageBuildChainGetResponse:
+        """Return who built an image and when: the SDK looks for the log there."""
+        build = self._build(request.image_id)
+        step = api_pb2.ImageBuildStep(image_id=build.id, builder_app_id=build.app_id, builder_task_id=build.task_id)
+        step.started_at.seconds = int(build.began_at)
+        step.finished_at.seconds = int(build.began_at) + _BUILD_S
+        return api_pb2.ImageBuildChainGetResponse(build_steps=[step])
+
     @answers("ImageFromId")
     def from_id(self, request: api_pb2.ImageFromIdRequest, _: Call) -> api_pb2.ImageFromIdResponse:
         """Return a handle of an image."""
@@ -120,6 +135,8 @@ class Images:
             build.image = self.registry[_reference(commands)]
             build.log.append("Built image\n")
             build.result = api_pb2.GenericResult(status=_SUCCESS)
+        for line in build.log:
+            self._logs.add(Line(build.app_id, "", build.task_id, 1, line))
 
     def _problem(self, definition: api_pb2.Image, commands: list[str]) -> str:
         if len(commands) != 1 or not commands[0].startswith("FROM "):

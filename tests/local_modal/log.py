@@ -12,7 +12,6 @@ from typing import Any, Final
 from modal_proto import api_pb2
 
 from .app import App, Apps
-from .function import Function
 from .news import News
 from .rpc import Call, answers
 
@@ -24,7 +23,7 @@ _Query = api_pb2.AppFetchLogsRequest | api_pb2.AppCountLogsRequest
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line that a container wrote to *descriptor* (1 or 2)."""
+    """One line that a container, or the build of an image, wrote to *descriptor* (1 or 2)."""
 
     app_id: str
     function_id: str
@@ -55,9 +54,9 @@ class Logs:
         self._apps = apps
         self._news = News()
 
-    def add(self, app: App, function: Function, task_id: str, descriptor: int, text: str) -> None:
+    def add(self, line: Line) -> None:
         """Keep a line."""
-        self.lines.append(Line(app.id, function.id, task_id, descriptor, text))
+        self.lines.append(line)
         self._news.tell()
 
     def tell(self) -> None:

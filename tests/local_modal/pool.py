@@ -29,6 +29,7 @@ class Pool:
     """One container at most; it serves as many inputs at once as the function allows, the rest waits.
 
     Attributes:
+        started: Whether the container has asked for an input.
         views: The volumes that the container sees, by their ids.
         draining: Ends the container after what waits now.
     """
@@ -39,6 +40,7 @@ class Pool:
         self.definition = definition
         self.container: Container | None = None
         self.views: dict[str, View] = {}
+        self.started = asyncio.Event()
         self.draining = False
         self.failure = ""
         self._waiting: deque[Invocation] = deque()
@@ -86,6 +88,7 @@ class Pool:
     @answers("FunctionGetInputs")
     async def get_inputs(self, _request: Any, _: Call) -> api_pb2.FunctionGetInputsResponse:
         """Return the next input, once there is one; or the word to end."""
+        self.started.set()
         await self._news.until(lambda: bool(self._waiting) or self.draining)
         if not self._waiting:
             return api_pb2.FunctionGetInputsResponse(inputs=[api_pb2.FunctionGetInputsItem(kill_switch=True)])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import modal
 import pytest
@@ -14,6 +18,9 @@ from modal_proto import api_pb2
 from tests.local_modal import LocalModal
 from tests.local_modal.deployer import OTHER, REFERENCE, SAMPLE, Deployer
 from tests.local_modal.faults import Fail
+
+ROOT: Final = Path(__file__).resolve().parents[3]
+JSON: Final = {"Content-Type": "application/json"}
 
 
 def test_what_is_deployed_is_found_and_answers(deployer: Deployer, client: modal.Client) -> None:
@@ -115,10 +122,12 @@ def test_a_planted_failure_is_the_answer(deployer: Deployer) -> None:
 
 def test_an_image_that_cannot_be_pulled_fails_the_deploy(deployer: Deployer) -> None:
     """The digest is not known here, as it would not be in a registry."""
-    with pytest.raises(modal.exception.ImageBuildError, match="manifest unknown"):
+    with pytest.raises(modal.exception.ImageBuildError, match="manifest unknown") as caught:
         deployer.deploy(reference=OTHER)
 
     assert not deployer.cloud.sent("AppPublish")
+    log = modal.Image.from_id(caught.value.image_id, client=deployer.client).logs.tail()
+    assert next(log).message == f"=> Step 0: FROM {OTHER}\n"
 
 
 def test_an_image_of_more_than_one_line_is_refused(deployer: Deployer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,3 +153,70 @@ def test_a_private_image_needs_its_registrys_secret(deployer: Deployer, client: 
     deployed = deployer.deploy(pull_secret=modal.Secret.from_name("pull", environment_name="dev"))
 
     assert deployed.ask("echo", "in").json()["text"] == "in"
+
+
+def test_a_deploy_shows_its_build_where_output_is_enabled(
+    deployer: Deployer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The SDK prints the log of the build and the address; without, it is silent."""
+    deployer.deploy("silent")
+    assert capfd.readouterr() == ("", "")
+
+    deployer.image(OTHER)
+    with modal.enable_output():
+        deployed = deployer.deploy("loud", reference=OTHER)
+
+    printed = capfd.readouterr().out
+    assert f"Step 0: FROM {OTHER}" in printed
+    assert deployed.url in printed
+
+
+def test_a_choice_of_gpus_is_deployed_too(deployer: Deployer, client: modal.Client) -> None:
+    """The SDK sends a definition for each; containers run by the first."""
+    deployed = deployer.deploy(gpu=["T4", "A10G"])
+
+    info = modal.Function.from_name("app", "fastapi_app", environment_name="dev", client=client).hydrate().info()
+    assert info.gpus == [("T4", 1), ("A10G", 1)]
+    assert deployed.ask("echo", "on").json()["text"] == "on"
+
+
+def test_a_processor_runs_in_it(deployer: Deployer) -> None:
+    """The folder of one of ours stands for its image: a run, a stream, and artifacts in the container's volume."""
+    digest = REFERENCE.rpartition("@")[2]
+    deployer.image(folder=ROOT / "code" / "apps" / "core" / "processors" / "llm_chat")
+    deployed = deployer.deploy(env={"IMAGE_DIGEST": REFERENCE, "IMAGE_PINNED": "1"})
+    params = {"messages": [{"role": "user", "content": "hello"}]}
+    payload = {
+        "schema": "v1",
+        "execution_id": "e1",
+        "write_prefix": "/artifacts/outputs/{execution_id}/",
+        "mode": "mock",
+        "inputs": {"schema": "v1", "params": params},
+    }
+
+    ran = deployed.ask("run", json.dumps(payload), headers=deployed.headers | JSON).json()
+    payload["execution_id"] = "e2"
+    streamed = deployed.ask("run-stream", json.dumps(payload), headers=deployed.headers | JSON)
+
+    assert (ran["status"], ran["meta"]["image_digest"], ran["meta"]["pinned"]) == ("success", digest, True)
+    assert ran["index_path"] == "/artifacts/outputs/e1/outputs.json"
+    assert streamed.headers["content-type"].startswith("text/event-stream")
+    assert streamed.text.count("event: done") == 1
+    assert '"event":"http.run.settle"' in deployer.cloud.logs.text()
+
+
+def test_by_hand_it_prints_what_to_export_and_serves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until it is interrupted."""
+    arguments = ["-m", "tests.local_modal", "--image", f"{REFERENCE}={SAMPLE}"]
+    with subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        printed = [line.rstrip() for line in iter(server.stdout.readline, "\n")]
+        exported = dict(line.removeprefix("export ").split("=", 1) for line in printed if line.startswith("export "))
+        for name, value in exported.items():
+            monkeypatch.setenv(name, value)
+        with modal.Client.from_credentials(exported["MODAL_TOKEN_ID"], exported["MODAL_TOKEN_SECRET"]) as client:
+            client.hello()
+        server.send_signal(signal.SIGINT)
+        assert server.wait() == 0
+
+    assert exported.keys() >= {"MODAL_SERVER_URL", "MODAL_CONFIG_PATH"}

@@ -19,6 +19,8 @@ from tests.local_modal import LocalModal
 from tests.local_modal.deployer import Deployer
 from tests.local_modal.faults import EVERY, Fail, Silent, Slow
 
+pytestmark = pytest.mark.slow  # most tests start a container, or the command line
+
 
 def command(cloud: LocalModal, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Return what the SDK's command line answers."""

@@ -12,6 +12,8 @@ from modal.exception import NotFoundError
 from tests.local_modal import LocalModal
 from tests.local_modal.deployer import Deployer
 
+pytestmark = pytest.mark.slow  # most tests start a container, or the command line
+
 Named = Callable[..., modal.Volume]
 
 
