@@ -11,9 +11,8 @@ import pytest
 
 from tests.contract.discovery import EVERY, STEPS
 from tests.contract.examples import example_inputs
-from tests.support.service import ROOT, Environ, JsonObject, Service
+from tests.support.service import Environ, JsonObject, Service
 
-REPORTS: Final = ROOT / "var" / "conformance"
 SECRET = "canary-secret-1f0c"
 OPTION = "canary-option-77ab"
 

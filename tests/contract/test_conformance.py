@@ -6,13 +6,10 @@ Reports are left in `var/conformance`, one JSON file a processor.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shlex
 import shutil
-import subprocess
 import sys
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +17,13 @@ import pytest
 
 from apps.core.adapters.journal import Journal
 from apps.core.adapters.process import venvs
-from processor_conformance.outcome import Outcome
-from tests.contract.conftest import REPORTS, Tell
+from tests.contract.conftest import Tell
 from tests.contract.discovery import discovered
+from tests.contract.verdict import verdict
 from tests.support.service import FIXTURES, ROOT
 
 FOREIGN = ROOT / "tests" / "foreign" / "node_processor"
 JUDGED = Path(__file__).with_name("judged")
-LONGEST_S = 900
 
 
 @dataclass(frozen=True)
@@ -62,21 +58,14 @@ def test_the_kit_finds_no_broken_promise(judged: Judged, tmp_path: Path, tell: T
     """What it could not reach is not checked, and what it reached has passed."""
     if judged.folder == FOREIGN:
         assert shutil.which("node"), "the foreign processor needs Node.js 20 on PATH"
-    REPORTS.mkdir(parents=True, exist_ok=True)
-    report = REPORTS / f"{judged.folder.name}.json"
-    words = [sys.executable, "-m", "processor_conformance", "--start", judged.command(), "--cwd", str(judged.folder)]
-    words += ["--env", f"PYTHONPATH={ROOT / 'code' / 'runtime' / 'src'}", "--report", f"json={report}"]
+    words = ["--start", judged.command(), "--cwd", str(judged.folder)]
+    words += ["--env", f"PYTHONPATH={ROOT / 'code' / 'runtime' / 'src'}"]
     if judged.examples is not None and judged.examples.exists():
         words += ["--inputs-file", str(judged.examples)]
 
-    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=LONGEST_S)
+    found = verdict(judged.folder.name, *words, cwd=tmp_path)
 
-    checks = json.loads(report.read_text(encoding="utf-8"))["checks"]
-    outcomes = Counter(row["outcome"] for row in checks)
-    tell("processors", [f"{judged.folder.name}: {', '.join(f'{outcomes[word]} {word}' for word in Outcome)}"])
-    failed = [
-        {name: row.get(name) for name in ("id", "says", "sent", "seen")} for row in checks if row["outcome"] == "failed"
-    ]
-    assert failed == [], done.stderr
-    assert done.returncode == 0, done.stderr
-    assert outcomes[Outcome.PASSED] > len(checks) // 2
+    tell("processors", [found.in_short()])
+    assert found.failed == {}
+    assert found.status == 0, found.story
+    assert len(found.passed) > len(found.checks) // 2

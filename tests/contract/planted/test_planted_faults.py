@@ -12,11 +12,12 @@ from typing import Final
 import pytest
 
 from processor_conformance.catalogue import Phase, catalogue
-from tests.contract.conftest import REPORTS, Tell
+from tests.contract.conftest import Tell
 from tests.contract.planted import report
 from tests.contract.planted.faults import FAULTS, Fault
 from tests.contract.planted.kit import failed_checks
 from tests.contract.planted.report import Row
+from tests.contract.verdict import REPORTS
 
 NEIGHBOURS: Final = 2
 AT_ONCE: Final = 3  # on two cores: part of the time goes by in waiting
