@@ -116,7 +116,7 @@ class ModalAdapter:
 
         from . import sdk, web  # noqa: PLC0415  # see their docstrings
 
-        async with sdk.client(self.environ) as opened:
+        async with sdk.client(self.environ, within_s=self.limits.lookup_s) as opened:
             url = await self._url(opened, app, lane.environment)
             journal.event("adapter.modal.resolve")
             files = _Files(opened, lane.environment, self.artifacts_root, self.limits.transfer_s, journal)

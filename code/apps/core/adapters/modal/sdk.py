@@ -4,8 +4,8 @@ Import it late: the SDK takes longer to import than all else that a command need
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Final
 
 import modal
@@ -20,6 +20,7 @@ from .errors import ModalAuthError
 TOKEN_ID: Final = "MODAL_TOKEN_ID"  # noqa: S105  # the name of a variable
 TOKEN_SECRET: Final = "MODAL_TOKEN_SECRET"  # noqa: S105  # the same
 
+CONNECT_S: Final = 15.0
 _LONGEST_TEXT: Final = 300
 
 # Each exception that the SDK has, by name, so that a new one is noticed by the test and not by a user. The SDK's own
@@ -87,19 +88,6 @@ def translated(exc: exception.Error) -> ProcessorError:
     return kind(Detail(path="modal", message=f"{type(exc).__name__}: {text}"))
 
 
-@contextmanager
-def translating() -> Iterator[None]:
-    """Translate what the SDK raises within.
-
-    Raises:
-        ProcessorError: instead.
-    """
-    try:
-        yield
-    except exception.Error as exc:
-        raise translated(exc) from exc
-
-
 @asynccontextmanager
 async def within(seconds: float, what: str) -> AsyncIterator[None]:
     """Translate what the SDK raises within, and end it after *seconds*: it has no limit of its own.
@@ -109,26 +97,29 @@ async def within(seconds: float, what: str) -> AsyncIterator[None]:
         ProcessorError: what the SDK raised, translated.
     """
     try:
-        with translating():
-            async with asyncio.timeout(seconds):
-                yield
+        async with asyncio.timeout(seconds):
+            yield
+    except exception.Error as exc:
+        raise translated(exc) from exc
     except TimeoutError:
         raise NetworkError(Detail(path="modal", message=f"{what}: no answer within {seconds:g} s")) from None
 
 
 @asynccontextmanager
-async def client(environ: Mapping[str, str]) -> AsyncIterator[modal.Client]:
+async def client(environ: Mapping[str, str], *, within_s: float = CONNECT_S) -> AsyncIterator[modal.Client]:
     """Give a client of its own, closed at the end: the SDK's shared one keeps the address it was first made for.
 
     Args:
         environ: `MODAL_TOKEN_ID` and `MODAL_TOKEN_SECRET`; where they are not
             set, the SDK's profile (`~/.modal.toml`) counts.
+        within_s: How long connecting may take: the SDK tries for a minute.
 
     Raises:
         ModalAuthError: there is no token.
+        NetworkError: Modal cannot be reached.
     """
     token_id, token_secret = environ.get(TOKEN_ID), environ.get(TOKEN_SECRET)
-    with translating():
+    async with within(within_s, "Modal's server"):
         if token_id and token_secret:
             opened = await modal.Client.from_credentials.aio(token_id, token_secret)
         else:
