@@ -1,0 +1,1 @@
+"""The service that the driver measures: `uvicorn app.http:app`."""

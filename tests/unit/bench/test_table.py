@@ -1,0 +1,84 @@
+"""The page says what was measured, what was missed, and what is not there."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench import bounds
+from bench.series import Key, Results, Skip
+from bench.table import number, page
+
+
+@pytest.fixture
+def results() -> Results:
+    """Return results with a reached, a missed and an unmeasured goal."""
+    found = Results("full", machine={"cpu": "2 x a core"}, versions={"kserve": {"kserve": "0.21"}})
+    for subject, rate in (("bare", 10_000.0), ("ours-async", 5_000.0), ("kserve", 1_000.0)):
+        for at in ("c8", "c64"):
+            for metric, sample in (("rate", rate), ("p50_ms", 1.0), ("p99_ms", 2.5), ("cpu_us", 40.0)):
+                found.add(Key("file-disk", subject, metric, at), sample)
+            found.add(Key("file-disk", subject, "failed_share", at), 0.25 if subject == "kserve" else 0.0)
+    found.add(Key("health", "ours-async", "p99_ms", "spinning"), 500.0)
+    found.skipped = [Skip("loads", "file-disk, cog", "uv pip ended with status 1: a | b")]
+    return found
+
+
+def rows(text: str, label: str) -> list[list[str]]:
+    """Return the cells of each row that begins with *label*."""
+    lines = (line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|"))
+    return [cells for cells in lines if cells[0] == label]
+
+
+def test_a_load_shows_rate_ratio_latency_and_failures(results: Results) -> None:
+    """Connections go from few to many."""
+    (ours,) = rows(page(results), "ours, async handler")
+    (kserve,) = rows(page(results), "KServe")
+
+    assert ours == [
+        "ours, async handler",
+        "5,000 (0.50)",
+        "5,000 (0.50)",
+        "1.00 / 2.50",
+        "1.00 / 2.50",
+        "40.0",
+        "0%",
+        "0",
+    ]
+    assert kserve[-1] == "25%"
+
+
+def test_a_reached_and_a_missed_goal_can_be_told_apart(results: Results) -> None:
+    """The verdict has the factor."""
+    text = page(results)
+
+    assert "| P1 | runs a second at 64 connections, disk, to bare with one file" in text
+    assert ["P7", "p99 in ms, ours, async handler, spinning", "≤ 250", "500", "missed by a factor of 2.00"] in rows(
+        text, "P7"
+    )
+    assert any(cells[-1] == "reached" for cells in rows(text, "P1"))
+
+
+def test_a_missed_goal_has_the_words_about_what_bounds_it(results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a goal that was reached or not measured has none."""
+    monkeypatch.setitem(bounds.BOUNDS, "P7", "Threads that spin.")
+    monkeypatch.setitem(bounds.BOUNDS, "P9", "The disk.")
+
+    assert "Threads that spin." in page(results)
+    assert "The disk." not in page(results)
+
+
+def test_what_was_not_measured_is_named(results: Results) -> None:
+    """A bar in its reason does not break the table."""
+    assert "uv pip ended with status 1: a \\| b" in page(results)
+    assert ["P8", "cold, to the same steps by hand", "≤ 1.15", "not measured", "not measured"] in rows(
+        page(results), "P8"
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.456, "0.46"), (12.34, "12.3"), (99.94, "99.9"), (123.4, "123"), (45123.0, "45,123")],
+)
+def test_a_number_has_the_digits_that_say_something(value: float, text: str) -> None:
+    """Three of them."""
+    assert number(value) == text
