@@ -8,7 +8,7 @@ LOCKS := code/requirements
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv docker base-image demo test test-fast conformance check fix generate docs lock audit guard-real changelog-check release-check release-build release-publish clean
+.PHONY: help venv docker base-image demo test test-fast conformance check fix generate docs lock audit guard-real changelog-check release-check release-build release-publish bench bench-quick bench-guard clean
 .PHONY: images attest pins promote secrets deploy smoke acceptance probe drift rollback collect image-login mark open-promotion lane-pr lane-dev lane-staging lane-prod lanes
 
 help: ## Say what each target does
@@ -70,6 +70,15 @@ release-build: $(DEV) ## Build the wheel and source archive of HEAD into var/dis
 
 release-publish: $(DEV) ## Publish what lies in var/dist; the workflow's identity is the login, there is no token
 	@.venv/bin/uv publish --trusted-publishing always var/dist/*.whl var/dist/*.tar.gz
+
+bench: $(DEV) ## Measure the runtime beside its peers and its limits into bench/results: two hours on a quiet machine
+	@$(VENV_PYTHON) -m bench run $(ARGS)
+
+bench-quick: $(DEV) ## Measure a part of it, in under two minutes, into var/bench/quick
+	@$(VENV_PYTHON) -m bench run --profile quick $(ARGS)
+
+bench-guard: $(DEV) ## Fail if a run costs many more instructions than it may
+	@$(VENV_PYTHON) -m bench guard
 
 # --- lanes: each step of a workflow, for the lane LANE and the processors REFS (all, where it says nothing)
 

@@ -83,12 +83,19 @@ def planted_faults() -> dict[str, str]:
     return {"docs/contract/planted-faults.md": page}
 
 
+def measured() -> dict[str, str]:
+    """Return the page, the pictures and the README's section about speed, from what `make bench` has measured."""
+    files: dict[str, str] = importlib.import_module("bench.report").generated()
+    return files
+
+
 GENERATORS: tuple[Generator, ...] = (
     contract_schemas,
     error_table,
     settings_table,
     conformance_kit,
     planted_faults,
+    measured,
     reference.command_page,
     reference.schema_page,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -125,7 +126,7 @@ def compile_lock(lock: Lock, *, upgrade: bool) -> None:
 
 def _relative(path: Path) -> str:
     # uv writes the names it was given into the "via" comments: they must not name this machine's folders
-    return str(path.relative_to(ROOT / "code"))
+    return os.path.relpath(path, ROOT / "code")
 
 
 def main() -> int:
