@@ -23,7 +23,7 @@ from scripts.lane_plan import BEFORE, ENVIRONMENTS
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "code"))
 
-from apps.core.registry import Registration, load_registry  # noqa: E402 - found through the path above
+from apps.core.registry import Registration, RegistryInvalidError, load_registry  # noqa: E402 - found through the path above
 
 SETTINGS = "backend.settings.unittest"  # as SPEC §9 writes the deploy command: no secret of Django's is needed
 PLATFORM = "amd64"  # the one that Modal runs
@@ -60,12 +60,15 @@ class Lane:
         """Return the lane that `LANE` and `REFS` name; all processors where `REFS` says nothing.
 
         Raises:
-            StoppedError: there is no such lane or processor.
+            StoppedError: there is no such lane or processor, or a registry file is wrong.
         """
         name, wanted = environ.get("LANE", ""), environ.get("REFS", "").split()
         if name not in ENVIRONMENTS:
             raise StoppedError("ERR_INPUTS", f"LANE must be one of {', '.join(ENVIRONMENTS)}, not {name!r}")
-        known = {str(each.ref): each for each in load_registry(root / "code" / "apps" / "core" / "processors")}
+        try:
+            known = {str(each.ref): each for each in load_registry(root / "code" / "apps" / "core" / "processors")}
+        except RegistryInvalidError as error:
+            raise StoppedError(error.code, str(error)) from None
         if missing := [ref for ref in wanted if ref not in known]:
             raise StoppedError("ERR_REF_NOT_FOUND", f"REFS names {', '.join(missing)}: there is {', '.join(known)}")
         chosen = tuple(known[ref] for ref in wanted or known)

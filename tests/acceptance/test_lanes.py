@@ -1,0 +1,252 @@
+"""One digest's way from its build to production and back, on this machine, with each guard on it broken once.
+
+The engine, the image registry, git, the SDK and its Modal are real; only nobody approves anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from apps.core.images import sbom
+from apps.core.images.distribution import EMPTY, MANIFEST, Distribution
+from apps.core.images.stored import stored
+from apps.core.registry import ImageReference, Repository, load_registration
+from scripts.lane_plan import PLANS
+from scripts.lanes import Outcome, run
+from scripts.lanes_here import REFS, Stage, stage
+from tests.support.docker import Engine, ImageRegistry
+from tests.support.keys import key_pair
+
+pytestmark = [pytest.mark.slow, pytest.mark.network]
+
+# Fails where it is deployed to production, and nowhere else: what only the last smoke run can find
+BUG = """
+    import os
+
+    if os.environ.get("ARTIFACTS_VOLUME_ENVIRONMENT") == "prod":
+        raise RuntimeError("a bug that only production shows")
+"""
+
+
+class Walk:
+    """A stage, and who walks over it."""
+
+    def __init__(self, here: Stage) -> None:
+        self.here = here
+        self.folder = here.processors / "llm_chat"
+
+    def lane(self, name: str) -> Outcome:
+        """Return how the steps of lane *name* ended."""
+        return run(name, PLANS[name].steps, lambda target: self.here.make(target, name), PLANS[name])
+
+    @property
+    def pin(self) -> ImageReference:
+        """What is pinned now."""
+        return load_registration(self.folder).platforms["amd64"]
+
+    def runs(self, environment: str, image: ImageReference) -> bool:
+        """Return whether *image* is what the app in *environment* was made of."""
+        words = ("modalctl", "verify", "--ref", REFS, "--env", environment, "--oci", str(image), "--json")
+        done = self.manage(*words)
+        return bool(json.loads(done.stdout).get("verdict") == "match")
+
+    def manage(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Return how one command of the clone's `manage.py` ended."""
+        return subprocess.run(
+            [self.here.root / ".venv" / "bin" / "python", "manage.py", *words],
+            cwd=self.here.root / "code",
+            env={**self.here.environ, "DJANGO_SETTINGS_MODULE": "backend.settings.unittest", **environ},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def git(self, *arguments: str) -> str:
+        """Return what git answers in the clone."""
+        done = subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b.example", *arguments],
+            cwd=self.here.root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+
+@pytest.fixture(scope="module")
+def walk(
+    engine: Engine, base_image: str, image_registry: ImageRegistry, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Walk]:
+    """Give a stage on which what lies here was promoted from dev to production."""
+    assert (engine.version, base_image, image_registry.host)  # each skips by name where there is none
+    with stage(tmp_path_factory.mktemp("lanes")) as here:
+        walk = Walk(here)
+        for name in ("dev", "staging", "prod"):
+            assert walk.lane(name) == Outcome(name, PLANS[name].steps)
+        yield walk
+
+
+def test_one_digest_is_carried_to_production(walk: Walk) -> None:
+    """Built once, pinned in one commit that was pushed, and the same in all three environments."""
+    assert [name for name in ("dev", "staging", "prod") if not walk.runs(name, walk.pin)] == []
+    assert walk.git("log", "--format=%s", "origin/main").splitlines()[0] == "pins: run what was built from this source"
+    head = walk.git("rev-parse", "HEAD")
+    assert {walk.git("rev-parse", f"origin/lanes/{name}") for name in ("dev", "staging", "prod")} == {head}
+
+
+def test_nothing_is_built_or_pinned_twice(walk: Walk) -> None:
+    """The dev lane again, for the same source: no image, no commit, and so no end of commits."""
+    before = (walk.git("rev-parse", "HEAD"), walk.pin)
+
+    assert walk.lane("dev").stopped_at == ""
+
+    assert (walk.git("rev-parse", "HEAD"), walk.pin) == before
+
+
+Breaking = Callable[[Walk, Path], AbstractContextManager[dict[str, str]]]
+
+
+@contextmanager
+def registry_file(walk: Walk, change: Callable[[str], str]) -> Iterator[dict[str, str]]:
+    """Change the pins for a while."""
+    file = walk.folder / "registry.yaml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(change(text), encoding="utf-8")
+    try:
+        yield {}
+    finally:
+        file.write_text(text, encoding="utf-8")
+
+
+def unpinned(walk: Walk, _: Path) -> AbstractContextManager[dict[str, str]]:
+    """No pin at all."""
+    return registry_file(walk, lambda text: text.replace(f"  platforms:\n    amd64: {walk.pin}\n", ""))
+
+
+def tagged(walk: Walk, _: Path) -> AbstractContextManager[dict[str, str]]:
+    """A tag where a digest should be."""
+    return registry_file(walk, lambda text: text.replace(str(walk.pin), f"{walk.pin.repository}:latest"))
+
+
+@contextmanager
+def other_key(_: Walk, folder: Path) -> Iterator[dict[str, str]]:
+    """Another key is trusted than the one that signed."""
+    yield {"SIGNATURE_KEYS": str(key_pair(folder).public)}
+
+
+@contextmanager
+def no_secret(_: Walk, __: Path) -> Iterator[dict[str, str]]:
+    """A secret that a processor requires is not set."""
+    yield {"OPENAI_API_KEY": ""}
+
+
+@contextmanager
+def unreviewed(walk: Walk, _: Path) -> Iterator[dict[str, str]]:
+    """A commit that was never merged."""
+    walk.git("commit", "--quiet", "--allow-empty", "--message", "not reviewed")
+    try:
+        yield {}
+    finally:
+        walk.git("update-ref", "HEAD", "HEAD~1")
+
+
+@contextmanager
+def drifted(walk: Walk, _: Path) -> Iterator[dict[str, str]]:
+    """Somebody deployed another image to staging after the lane was done."""
+    other = f"{walk.pin.repository}@sha256:{'0' * 64}"
+    walk.here.modal.images[other] = walk.here.modal.images[str(walk.pin)]
+    at = ("--ref", REFS, "--env", "staging")
+    deployed = walk.manage("modalctl", "deploy", *at, "--oci", other, SIGNATURE_POLICY="off")
+    assert deployed.returncode == 0, deployed.stderr
+    try:
+        yield {}
+    finally:
+        assert walk.here.make("deploy", "staging")
+
+
+@contextmanager
+def exchanged_bill(walk: Walk, _: Path) -> Iterator[dict[str, str]]:
+    """Another bill of materials lies beside the image than the one that was signed. It stays there: keep this last."""
+
+    async def exchange() -> None:
+        async with Distribution.open(Repository.parse(walk.pin.repository), os.environ) as distribution:
+            image = await stored(distribution, str(walk.pin.digest), "amd64")
+            layer = await distribution.put_blob(b'{"components":[]}', sbom.MEDIA_TYPE)
+            manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": sbom.MEDIA_TYPE, "layers": [layer]}
+            config = await distribution.put_blob(b"{}", EMPTY)
+            await distribution.put_manifest({**manifest, "config": config, "subject": image.manifest.descriptor()})
+
+    asyncio.run(exchange())
+    yield {}
+
+
+GUARDS = [
+    pytest.param(unpinned, "staging", "promote", "ERR_IMAGE_UNPINNED", id="an image that is not pinned"),
+    pytest.param(tagged, "staging", "promote", "ERR_REGISTRY_INVALID", id="a tag instead of a digest"),
+    pytest.param(unreviewed, "staging", "promote", "ERR_INPUTS", id="a commit that is not on main"),
+    pytest.param(other_key, "staging", "promote", "ERR_SIGNATURE", id="a signature by another key"),
+    pytest.param(other_key, "staging", "deploy", "ERR_SIGNATURE", id="the same, past the promotion"),
+    pytest.param(other_key, "prod", "smoke", "ERR_SIGNATURE", id="the same, when it is run"),
+    pytest.param(no_secret, "staging", "secrets", "ERR_MISSING_SECRET", id="a secret that is missing"),
+    pytest.param(drifted, "staging", "drift", "ERR_DIGEST_DRIFT", id="drift after a deployment"),
+    pytest.param(drifted, "prod", "promote", "ERR_DIGEST_DRIFT", id="drift in the lane before"),
+    pytest.param(exchanged_bill, "staging", "promote", "ERR_SIGNATURE", id="another bill of materials"),
+]
+
+
+@pytest.mark.parametrize(("breaking", "lane", "step", "code"), GUARDS)
+def test_a_broken_guard_stops_its_lane(  # noqa: PLR0917 - a table's columns
+    walk: Walk, tmp_path: Path, capfd: pytest.CaptureFixture[str], breaking: Breaking, lane: str, step: str, code: str
+) -> None:
+    """At the right step, with the right code; whole again, the same step holds."""
+    with breaking(walk, tmp_path) as environ:
+        held = walk.here.make(step, lane, **environ)
+        printed = capfd.readouterr().out
+
+    assert not held
+    assert f"{lane} stopped at {step}: {code}: " in printed
+    assert walk.here.make(step, lane) or breaking is exchanged_bill
+
+
+def test_a_deployment_by_tag_is_refused(walk: Walk) -> None:
+    """Whatever the registry says: a tag on the command line names nothing that could be verified."""
+    words = ("--ref", REFS, "--env", "staging", "--oci", f"{walk.pin.repository}:latest", "--json")
+    done = walk.manage("modalctl", "deploy", *words)
+
+    assert json.loads(done.stdout)["error"]["code"] == "ERR_IMAGE_UNPINNED"
+
+
+def test_a_failed_smoke_brings_back_what_ran_before(walk: Walk) -> None:
+    """A bug that only production shows: it is stopped at smoke, and the digest before it runs again."""
+    before, promoted = walk.pin, walk.git("rev-parse", "origin/lanes/prod")
+    handler = walk.folder / "app" / "handler.py"
+    handler.write_text(with_bug(handler.read_text(encoding="utf-8")), encoding="utf-8")
+    walk.git("commit", "--quiet", "--all", "--message", "llm/chat: add a bug")
+    walk.git("push", "--quiet")
+
+    assert walk.lane("dev").stopped_at == ""
+    assert walk.pin != before
+    assert walk.lane("staging").stopped_at == ""
+    outcome = walk.lane("prod")
+
+    assert (outcome.stopped_at, outcome.undone) == ("smoke", True)
+    assert walk.runs("prod", before)
+    assert not walk.runs("prod", walk.pin)
+    walk.git("fetch", "--quiet")
+    assert walk.git("rev-parse", "origin/lanes/prod") == promoted
+
+
+def with_bug(source: str) -> str:
+    """Return *source* with `BUG` as the first statement of its `entry`."""
+    head, _, body = source.partition("def entry(run: Run) -> None:")
+    assert body
+    docstring = body.index('"""', body.index('"""') + 3) + 3
+    return f"{head}def entry(run: Run) -> None:{body[:docstring]}{BUG}{body[docstring:]}"
