@@ -6,11 +6,12 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import modal
@@ -59,7 +60,12 @@ def steps(*do: list[Any], **changes: Any) -> ExecutionRequest:
 
 
 def executed(
-    cloud: Cloud, wish: ExecutionRequest, *, stream: bool = False, allowance_s: float = WAIT_S, **environ: str
+    cloud: Cloud,
+    wish: ExecutionRequest,
+    environ: Mapping[str, str] = MappingProxyType({}),
+    *,
+    stream: bool = False,
+    allowance_s: float = WAIT_S,
 ) -> dict[str, Any]:
     """Return the envelope of *wish*; fails if it takes longer than any fault may."""
     host = replace(host_in(cloud.folder, start_allowance_s=allowance_s), environ={**cloud.environ, **environ})
@@ -105,7 +111,7 @@ def test_a_server_that_is_silent(cloud: Cloud, rpc: str) -> None:
 @pytest.mark.parametrize("variable", ["MODAL_TOKEN_ID", "MODAL_TOKEN_SECRET"])
 def test_a_token_that_is_wrong(cloud: Cloud, variable: str) -> None:
     """Nothing is asked of the processor."""
-    assert code_of(executed(cloud, asked(), **{variable: "wrong"})) == "ERR_MODAL_AUTH"
+    assert code_of(executed(cloud, asked(), {variable: "wrong"})) == "ERR_MODAL_AUTH"
     assert cloud.methods() == []
 
 
@@ -305,7 +311,7 @@ def test_a_stream_that_ends_without_done(cloud: Cloud) -> None:
 @pytest.mark.parametrize("half", ["MODAL_PROXY_TOKEN_ID", "MODAL_PROXY_TOKEN_SECRET"])
 def test_a_proxy_token_that_is_wrong(cloud: Cloud, half: str) -> None:
     """The details name both variables."""
-    envelope = executed(cloud, asked(), **{half: "wrong"})
+    envelope = executed(cloud, asked(), {half: "wrong"})
 
     assert code_of(envelope) == "ERR_MODAL_AUTH"
     assert "MODAL_PROXY_TOKEN_ID" in envelope["error"]["details"][0]["message"]
@@ -315,7 +321,7 @@ def test_no_proxy_token(cloud: Cloud) -> None:
     """Nothing is sent in its place."""
     none = {"MODAL_PROXY_TOKEN_ID": "", "MODAL_PROXY_TOKEN_SECRET": ""}
 
-    assert code_of(executed(cloud, asked(), **none)) == "ERR_MODAL_AUTH"
+    assert code_of(executed(cloud, asked(), none)) == "ERR_MODAL_AUTH"
     assert "modal-key" not in cloud.modal.web.requests[0].headers
 
 
