@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from pathlib import Path
 from typing import Any
@@ -105,3 +106,22 @@ def test_a_reference_that_cannot_be_refreshed_now_may_be_asked_for_again(tmp_pat
 
     assert asked.verdict == (507, "ERR_STORAGE")
     assert asked.envelope["error"]["retryable"] is True
+
+
+def test_a_reference_is_looked_for_again_for_a_moment(tmp_path: Path) -> None:
+    """A file that another run had open is closed soon."""
+    file = tmp_path / "inputs" / "page"
+    refusals = [busy, busy]
+
+    def refresh() -> None:
+        if refusals:
+            refusals.pop()()
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"page")
+
+    reference = {"$artifact": "/artifacts/inputs/page", "sha256": hashlib.sha256(b"page").hexdigest()}
+    inputs = {"schema": "v1", "params": {"document": reference}}
+
+    asked = Bench(tmp_path, write_hello, refresh=refresh).ask(payload(inputs=inputs))
+
+    assert asked.verdict == (200, "success")

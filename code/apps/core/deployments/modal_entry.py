@@ -5,10 +5,7 @@ it is one file, and takes its settings from the function's environment.
 """
 
 import os
-import time
 
-_RELOAD_S = 5.0  # a file of another run is open for moments; a handler may hold one for minutes
-_PAUSE_S = 0.05
 _OPEN_FILES = "open files"  # in the one sentence by which the SDK tells this failure from others
 
 
@@ -32,17 +29,11 @@ def fastapi_app() -> object:
                 raise
 
     def refresh() -> None:
-        until = time.monotonic() + _RELOAD_S
-        while True:
-            try:
-                volume.reload()
-            except (RuntimeError, modal.Error) as exc:
-                if _OPEN_FILES not in str(exc) or time.monotonic() > until:
-                    rule = "cannot be looked at again now: files are open, or the Volume is not reachable"
-                    raise StorageError(Detail(path="/artifacts", message=rule)) from exc
-                time.sleep(_PAUSE_S)
-            else:
-                return
+        try:
+            volume.reload()
+        except (RuntimeError, modal.Error) as exc:
+            rule = "cannot be looked at again now: files are open, or the Volume is not reachable"
+            raise StorageError(Detail(path="/artifacts", message=rule)) from exc
 
     with hosted(publish=publish, refresh=refresh):
         from app.http import app  # type: ignore[import-not-found]  # noqa: PLC0415  # in the image

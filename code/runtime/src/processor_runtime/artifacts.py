@@ -8,13 +8,16 @@ handler reads, so nobody can swap the file in between.
 import hashlib
 import os
 import stat
+import time
 from collections.abc import Callable
 from typing import Any, BinaryIO, Final
 
-from .errors import ArtifactNotUsableError, Detail
+from .errors import ArtifactNotUsableError, Detail, StorageError
 from .prefix import Roots
 
 _CHUNK_BYTES: Final = 1024 * 1024
+_REFRESH_S: Final = 2.0
+_REFRESH_PAUSE_S: Final = 0.05
 _KEYS: Final = frozenset({"$artifact", "sha256"})
 
 Replace = Callable[[dict[str, Any], str], "Artifact"]
@@ -98,12 +101,13 @@ def open_reference(
         reference: ``{"$artifact": "/artifacts/inputs/…", "sha256": "…"}``.
         pointer: Where it stands in the request, for the error's detail.
         roots: What may be read.
-        refresh: Makes files visible that another machine wrote; called once
-            when the file is not there.
+        refresh: Makes files visible that another machine wrote; called when
+            the file is not there, and for a moment again while it cannot.
 
     Raises:
         ArtifactNotUsableError: outside the roots, absent, not a regular file,
             not readable, or of another hash.
+        StorageError: absent, and *refresh* cannot look for it now.
     """
     logical, expected = reference["$artifact"], reference["sha256"]
     if not isinstance(logical, str) or not isinstance(expected, str) or not _is_sha256(expected):
@@ -113,7 +117,7 @@ def open_reference(
     except FileNotFoundError:
         if refresh is None:
             raise _refused(pointer, "no such file") from None
-        refresh()
+        _patiently(refresh)
         try:
             fd = _open(logical, pointer, roots)
         except OSError:
@@ -131,6 +135,20 @@ def open_reference(
         os.close(fd)
         raise
     return Artifact(fd, logical, expected, size_bytes)
+
+
+def _patiently(refresh: Callable[[], None]) -> None:
+    """Refresh, for a moment again while it is not possible: another run may have a file open for a write."""
+    until = time.monotonic() + _REFRESH_S
+    while True:
+        try:
+            refresh()
+        except StorageError:
+            if time.monotonic() > until:
+                raise
+            time.sleep(_REFRESH_PAUSE_S)
+        else:
+            return
 
 
 def _open(logical: str, pointer: str, roots: Roots) -> int:
