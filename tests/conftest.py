@@ -22,7 +22,7 @@ pytest.register_assert_rewrite("tests.contract.judge", "tests.contract.examples"
 ROOT = Path(__file__).resolve().parents[1]
 
 # Real mode is refused where CI is set, and a developer's shell may hold anything: each test says what it needs itself.
-_SAID_BY_TESTS = ("CI", "ARTIFACTS_ROOT", "ADAPTER")
+_SAID_BY_TESTS = ("CI", "ARTIFACTS_ROOT", "ADAPTER", "BASE_IMAGE", "DOCKER_BUILDKIT")
 _SAID_BY_TESTS_PREFIXES = ("PROCESSOR_", "IMAGE_", "OPENAI_", "DJANGO_")
 _LOCAL_NAMES = {"localhost", "ip6-localhost", ""}
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from apps.core.registry import Digest, ImageReference, ImageReferenceError
+from apps.core.registry import Digest, ImageReference, ImageReferenceError, Repository
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
 
@@ -81,3 +81,39 @@ def test_what_could_name_another_image_tomorrow_is_refused(text: str, reason: st
     """A tag moves and a malformed name cannot be pulled: both are refused, and the rule is named."""
     with pytest.raises(ImageReferenceError, match=reason):
         ImageReference.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "path"),
+    [
+        ("ghcr.io/owner/repo/image", "ghcr.io", "owner/repo/image"),
+        ("localhost/image", "localhost", "image"),
+        ("127.0.0.1:5000/a", "127.0.0.1:5000", "a"),
+        ("[::1]:5000/a/b", "[::1]:5000", "a/b"),
+        ("Example/a", "Example", "a"),
+        ("owner/image", "docker.io", "owner/image"),
+        ("python", "docker.io", "library/python"),
+    ],
+)
+def test_a_repository_lies_where_docker_would_look_for_it(text: str, host: str, path: str) -> None:
+    """A first part with a dot, a port or a capital is a host; without one it is Docker Hub's."""
+    assert Repository.parse(text) == Repository(host, path)
+
+
+@given(repository=repositories)
+def test_a_repository_that_is_printed_is_the_same_one(repository: str) -> None:
+    """Spelled out, it may be longer than it was written, and it lies in the same place."""
+    parsed = Repository.parse(repository)
+
+    assert Repository.parse(str(parsed)) == parsed
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("ghcr.io/o/i:1", "has a tag"), ("Ghcr.io/O/i", "malformed"), ("", "malformed"), (f"a@{DIGEST}", "or a digest")],
+    ids=["a tag", "capitals", "nothing", "a digest"],
+)
+def test_what_is_no_repository_is_refused(text: str, reason: str) -> None:
+    """Where images go is a place, not an image."""
+    with pytest.raises(ImageReferenceError, match=reason):
+        Repository.parse(text)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from apps.core.package_index import build_environment
 from scripts.package_index import uv_environment
 
 
@@ -59,3 +60,32 @@ def test_it_can_be_read_before_anything_is_installed() -> None:
     done = subprocess.run([sys.executable, "-S", "-c", program], cwd=root, capture_output=True, text=True, check=False)
 
     assert (done.stdout, done.stderr) == ("{}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("environ", "settings", "told"),
+    [
+        pytest.param({}, "", {}, id="nothing said"),
+        pytest.param(
+            {"PIP_INDEX_URL": "https://index.example/simple", "PIP_TRUSTED_HOST": "index.example"},
+            "",
+            {"PIP_INDEX_URL": "https://index.example/simple", "PIP_TRUSTED_HOST": "index.example"},
+            id="by the environment",
+        ),
+        pytest.param(
+            {},
+            "[global]\nindex-url = http://index.example/simple\ntrusted-host =\n  index.example\n  other.example\n",
+            {"PIP_INDEX_URL": "http://index.example/simple", "PIP_TRUSTED_HOST": "index.example other.example"},
+            id="by the settings file",
+        ),
+        pytest.param({"PIP_INDEX_URL": "file:///opt/index"}, "", {}, id="an index that no container reaches"),
+    ],
+)
+def test_a_build_asks_the_index_that_pip_asks_here(
+    tmp_path: Path, environ: dict[str, str], settings: str, told: dict[str, str]
+) -> None:
+    """Under the names that a Dockerfile takes as arguments."""
+    file = tmp_path / "pip.conf"
+    file.write_text(settings, encoding="utf-8")
+
+    assert build_environment({"HOME": str(tmp_path), "PIP_CONFIG_FILE": str(file), **environ}) == told

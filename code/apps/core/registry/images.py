@@ -43,7 +43,7 @@ class Repository:
         Source: distribution's ``reference`` package, ``splitDockerDomain``.
         """
         if _TAG.fullmatch(text.rpartition("/")[2]):
-            raise ImageReferenceError("has a tag: write the repository alone")
+            raise ImageReferenceError("has a tag or a digest: write the repository alone")
         if len(text) > _MAX_REPOSITORY or not _REPOSITORY.fullmatch(text):
             raise ImageReferenceError("has a malformed repository: write it as in ghcr.io/owner/image")
         first, slash, rest = text.partition("/")
