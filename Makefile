@@ -25,10 +25,11 @@ base-image: docker ## Make the image that Dockerfiles build on where none can be
 	@$(VENV_PYTHON) -m scripts.make_base_image
 
 demo: $(BASE) ## Read a sample page with doc/ocr@1 and show what came out
+	@$(if $(filter local,$(ADAPTER)),$(docker-host))
 	@cd code && DJANGO_SETTINGS_MODULE=backend.settings.dev ../$(VENV_PYTHON) ../scripts/demo.py
 
 test: $(DEV) ## Run every test (T=… narrows them, ARGS=… goes to pytest); sets up Docker where it can
-	@$(if $(filter tests/unit%,$(T)),,$(test-host))
+	@$(if $(filter-out tests/unit%,$(T)),$(docker-host))
 	@$(VENV_PYTHON) -m pytest -c code/pyproject.toml --rootdir . $(T) $(ARGS)
 
 test-fast: $(DEV) ## Run the tests that need neither Docker, nor the index, nor much time
@@ -155,8 +156,9 @@ $(DEV): $(LOCKS)/dev.txt $(LOCKS)/base.txt $(LOCKS)/uv.txt $(LOCKS)/build.txt co
 	@$(python-is-new-enough)
 	@$(PYTHON) -m scripts.venv dev
 
-# A laptop without an engine is no failure here: each test that needs one skips by name. In CI both must succeed.
-define test-host
+# A laptop that can have neither is no failure here: each test that needs an engine skips by name, and a base image
+# can be pulled. In CI both must succeed.
+define docker-host
 $(VENV_PYTHON) -m scripts.ensure_docker --optional && $(VENV_PYTHON) -m scripts.make_base_image --optional
 endef
 

@@ -1,7 +1,7 @@
 """Read a sample page with `doc/ocr@1` and show what came out: `make demo`, run from code/.
 
-Real mode through the process adapter, so neither Docker nor a key is needed; `ADAPTER=local` uses Docker. Where `CI`
-is set, real mode is refused by contract and the run is a mock one.
+Real mode through the process adapter, so neither Docker nor a key is needed; `ADAPTER=local` builds the image and runs
+it in Docker. Where `CI` is set, real mode is refused by contract and the run is a mock one.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "code")]
 from django.conf import settings  # noqa: E402 - found through the path above
 
 from processor_runtime.settings import ci_is_set  # noqa: E402 - the same
+from scripts import make_base_image  # noqa: E402 - the same
 from scripts.package_index import uv_environment  # noqa: E402 - the same
 
 REF = "doc/ocr@1"
@@ -29,11 +30,20 @@ LINES_SHOWN = 12
 
 def command(environ: dict[str, str]) -> list[str]:
     """Return the command line that a user would type for this run."""
+    adapter = environ.get("ADAPTER") or "process"
     return [
         *(sys.executable, "manage.py", "run_processor", "--ref", REF),
-        *("--adapter", environ.get("ADAPTER") or "process", "--mode", "mock" if ci_is_set(environ) else "real"),
+        *("--adapter", adapter, *(["--build"] if adapter == "local" else [])),
+        *("--mode", "mock" if ci_is_set(environ) else "real"),
         *("--attach", f"document={SAMPLE}", "--inputs-json", json.dumps(INPUTS), "--json"),
     ]
+
+
+def base_image(environ: dict[str, str]) -> dict[str, str]:
+    """Return what to add to *environ* so that the image is built on the base image that was made here, if one was."""
+    if environ.get("ADAPTER") != "local" or environ.get("BASE_IMAGE") or not make_base_image.held():
+        return {}
+    return {"BASE_IMAGE": make_base_image.TAG}
 
 
 def on_this_host(logical: str) -> Path:
@@ -61,11 +71,13 @@ def _short(path: Path) -> Path:
 
 def main() -> int:
     """Run the demo; the command's own exit status."""
-    environ = os.environ | uv_environment(os.environ)
+    base = base_image(dict(os.environ))
+    environ = os.environ | uv_environment(os.environ) | base
     line = command(environ)
-    shown = " ".join(f"'{part}'" if "{" in part else part for part in ["python", *line[1:]])
+    words = [*(f"{name}={value}" for name, value in base.items()), "python", *line[1:]]
+    shown = " ".join(f"'{part}'" if "{" in part else part for part in words)
     print(f"$ cd code && {shown}\n", flush=True)
-    print("… (the first time, an environment is filled from the package index: about a minute)\n", flush=True)
+    print("… (the first time, packages come from the package index: about a minute)\n", flush=True)
     # stderr is the run's story, one JSON object a line: kept for when it is needed, it would bury the answer here
     done = subprocess.run(line, env=environ, capture_output=True, text=True, check=False)
     try:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
-from scripts import demo
+from scripts import demo, make_base_image
 
 PREFIX = "/artifacts/outputs/e1"
 
@@ -30,6 +30,25 @@ def test_the_demo_is_real_unless_ci_is_set(environ: dict[str, str], adapter: str
     assert line[line.index("--adapter") + 1] == adapter
     assert line[line.index("--mode") + 1] == mode
     assert line[-1] == "--json"
+    assert ("--build" in line) is (adapter == "local")  # a fresh checkout has no pin
+
+
+@pytest.mark.parametrize(
+    ("environ", "made", "expected"),
+    [
+        pytest.param({"ADAPTER": "local"}, True, {"BASE_IMAGE": "processor-base:bookworm"}, id="made here"),
+        pytest.param({"ADAPTER": "local"}, False, {}, id="the public one can be pulled"),
+        pytest.param({"ADAPTER": "local", "BASE_IMAGE": "mine"}, True, {}, id="one was named"),
+        pytest.param({}, True, {}, id="no image is built"),
+    ],
+)
+def test_the_demo_builds_on_what_this_machine_has(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], expected: dict[str, str], *, made: bool
+) -> None:
+    """A machine that can pull no image made its own base image."""
+    monkeypatch.setattr(make_base_image, "held", lambda: "recipe" if made else "")
+
+    assert demo.base_image(environ) == expected
 
 
 def test_the_sample_page_lies_where_the_demo_looks() -> None:
