@@ -31,9 +31,9 @@ class Plan:
 
 
 PLANS: Final[Mapping[str, Plan]] = {
-    "pr": Plan(gates=("check", "changelog-check", "guard-real", "test")),
+    "pr": Plan(gates=("check", "changelog-check", "guard-real", "test", "conformance", "bench-guard")),
     "dev": Plan(
-        gates=("check", "guard-real", "test"),
+        gates=("check", "guard-real", "test", "conformance", "bench-guard"),
         steps=("images", "attest", "pins", "secrets", "deploy", "smoke", "probe", "drift", "mark", "open-promotion"),
     ),
     "staging": Plan(steps=("promote", "secrets", "deploy", "smoke", "acceptance", "drift", "mark", "open-promotion")),

@@ -22,10 +22,13 @@ from apps.core.registry import ImageReference, Repository, load_registration
 from scripts.lane_plan import PLANS
 from scripts.lanes import Outcome, run
 from scripts.lanes_here import REFS, Stage, stage
+from tests.support import console
 from tests.support.docker import Engine, ImageRegistry
 from tests.support.keys import key_pair
 
 pytestmark = [pytest.mark.slow, pytest.mark.network]
+
+RUNBOOKS = sorted(page for page in (console.ROOT / "docs" / "runbooks").glob("*.md") if page.name != "index.md")
 
 # Fails where it is deployed to production, and nowhere else: what only the last smoke run can find
 BUG = """
@@ -86,7 +89,7 @@ def walk(
     engine: Engine, base_image: str, image_registry: ImageRegistry, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Walk]:
     """Give a stage on which what lies here was promoted from dev to production."""
-    assert (engine.version, base_image, image_registry.host)  # each skips by name where there is none
+    assert all((engine.version, base_image, image_registry.host))  # each skips by name where there is none
     with stage(tmp_path_factory.mktemp("lanes")) as here:
         walk = Walk(here)
         for name in ("dev", "staging", "prod"):
@@ -109,6 +112,34 @@ def test_nothing_is_built_or_pinned_twice(walk: Walk) -> None:
     assert walk.lane("dev").stopped_at == ""
 
     assert (walk.git("rev-parse", "HEAD"), walk.pin) == before
+
+
+@pytest.mark.parametrize("page", [page.stem for page in RUNBOOKS])
+def test_a_runbook_runs_as_it_is_written(walk: Walk, page: str) -> None:
+    """Every command of it but one that builds for minutes, in order, on staging: what is pasted at night was tried."""
+    (file,) = (each for each in RUNBOOKS if each.stem == page)
+    for _ in range(2):  # so that there is a version to go back to
+        assert walk.here.make("deploy", "staging")
+    head = walk.manage("modalctl", "status", "--ref", REFS, "--env", "staging", "--json").stdout
+    names = {"REF": REFS, "LANE": "staging", "IMAGE": str(walk.pin), "VERSION": f"v{json.loads(head)['version'] - 1}"}
+    commands = [
+        f"echo '== {each.place}' >&2\n{each.text}" for each in console.collect(file) if "--rebuild" not in each.text
+    ]
+    walk.git("fetch", "--quiet")
+
+    done = subprocess.run(
+        ["bash", "-c", "\n".join(["set -euo pipefail", *commands])],
+        cwd=walk.here.root,
+        env={**walk.here.environ, **names},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+    assert commands
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
 
 Breaking = Callable[[Walk, Path], AbstractContextManager[dict[str, str]]]

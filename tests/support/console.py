@@ -18,8 +18,10 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 NEEDS: Final[Mapping[str, str]] = {
     "make": "a target is what CI calls; the one that is running now would call itself",
     "localctl": "needs Docker Engine and a built image; tests/integration runs it where there is one",
-    "processorctl": "needs Docker Engine and an image registry; the lanes run it on this machine",
-    "modalctl": "needs a Modal account; the lanes run it against a local one",
+    "attestctl": "needs an image registry and a key; tests/acceptance/test_lanes.py has both",
+    "git": "is about branches that lanes make",
+    "processorctl": "needs Docker Engine and an image registry; tests/acceptance/test_lanes.py has both",
+    "modalctl": "needs a Modal account; tests/acceptance/test_lanes.py runs it against a local one",
     "--adapter local": "needs Docker Engine and a built image; tests/integration runs it where there is one",
     "--adapter modal": "needs a Modal account; the lanes run it against a local one",
     "processor_conformance": "takes a minute; tests/contract runs it against every processor",
@@ -30,6 +32,8 @@ RUNS: Final = frozenset({"cd", "curl", "export", "run_processor", "scaffold_proc
 EXAMPLES: Final[Mapping[str, str]] = {
     "REF": "llm/chat@1",
     "DIGEST": f"sha256:{'0' * 64}",
+    "LANE": "prod",
+    "VERSION": "v3",
     "IMAGE": f"ghcr.io/owner/llm_chat@sha256:{'0' * 64}",
 }
 
