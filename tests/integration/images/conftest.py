@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from apps.core.images.build import builder
 from apps.core.images.distribution import MANIFEST, Distribution, Manifest
 from apps.core.images.labels import Labels
 from apps.core.images.source import source_digest
 from apps.core.registry import ImageReference, Registration, Repository, load_registration
-from tests.support.docker import Engine, ImageRegistry
+from tests.support.docker import Engine, ImageRegistry, missing
 
 REGISTRY = """\
 # What stands here stays here
@@ -117,6 +118,17 @@ def put_image(repository: Repository, labels: Mapping[str, str], platform: str =
             return ImageReference(str(repository), manifest.digest)
 
     return asyncio.run(work())
+
+
+@pytest.fixture
+def buildkit(engine: Engine, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
+    """Put a client on the path that has BuildKit: Debian's own, where the first one has none."""
+    monkeypatch.delenv("DOCKER_BUILDKIT", raising=False)
+    for path in (os.environ["PATH"], f"/usr/bin{os.pathsep}{os.environ['PATH']}"):
+        monkeypatch.setenv("PATH", path)
+        if asyncio.run(builder(os.environ)) != "classic":
+            return
+    missing(pytestconfig, f"no docker client with BuildKit for engine {engine.version}: install buildx")
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from apps.core.images.build import BuiltImage, build, builder
+from apps.core.images.build import BuiltImage, build
 from apps.core.images.errors import DockerError, OtherSourceError, WrongPlatformError
 from apps.core.images.labels import CONTRACT, REF, SOURCE
 from apps.core.images.source import source_digest
@@ -29,18 +28,6 @@ CLASSIC: Mapping[str, str] = {"DOCKER_BUILDKIT": "0"}
 def made(tiny: Tiny, environ: Mapping[str, str] = CLASSIC, **options: Any) -> BuiltImage:
     """Return the image of *tiny*, built by this machine's engine."""
     return asyncio.run(build(tiny.registration, environ={**os.environ, **environ}, **options))
-
-
-@pytest.fixture
-def buildkit(engine: Engine, monkeypatch: pytest.MonkeyPatch, pytestconfig: pytest.Config) -> None:
-    """Put a client on the path that has BuildKit: an engine's own, where the first one has none."""
-    assert engine.version
-    for folder in (None, "/usr/bin"):
-        if folder:
-            monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
-        if asyncio.run(builder(os.environ)) != "classic":
-            return
-    pytest.skip(f"no docker client with BuildKit: {shutil.which('docker')}, {pytestconfig.rootpath.name}")
 
 
 def test_an_image_says_what_it_is(tiny: Tiny, engine: Engine) -> None:

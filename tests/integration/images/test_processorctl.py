@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import re
@@ -15,11 +14,9 @@ from typing import Any
 import pytest
 
 from apps.core.host import Host
-from apps.core.images.build import builder
 from apps.core.management.commands.processorctl import Command
 from apps.core.registry import ImageReference, Repository
 from tests.integration.images.conftest import Tiny, put_image
-from tests.support.docker import Engine
 
 BASE = "127.0.0.1:1/nobody"  # where no image registry is
 
@@ -206,15 +203,9 @@ def test_a_pin_that_breaks_a_rule_is_not_written(run: Run, tiny: Tiny, repositor
     assert tiny.read() == before
 
 
-def test_several_platforms_are_published_and_pinned_together(
-    run: Run, tiny: Tiny, engine: Engine, repository: Repository, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("run", "buildkit")  # in this order: the second one undoes the first one's choice of a builder
+def test_several_platforms_are_published_and_pinned_together(run: Run, tiny: Tiny, repository: Repository) -> None:
     """Each by its own manifest; in whatever order they were asked for."""
-    monkeypatch.setenv("PATH", f"/usr/bin{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.delenv("DOCKER_BUILDKIT")
-    if asyncio.run(builder(os.environ)) == "classic":
-        pytest.skip(f"no docker client with BuildKit, for engine {engine.version}")
-
     platforms = ("--platform", "arm64", "--platform", "amd64")
     ended = run("publish", "--ref", tiny.ref, *platforms, "--repository", str(repository), "--json")
 
