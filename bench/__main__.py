@@ -54,7 +54,7 @@ def measure(profile: Profile, only: tuple[str, ...]) -> int:
     results = Results(profile.name)
     context = Context(profile, results)
     try:
-        results.machine = machine() | {"wrk": wrk.ensure()}
+        results.machine = machine() | {"wrk": wrk.version()}
         stage()
         _prepare(context)
         for name, row in measures(only or profile.rows):

@@ -47,6 +47,7 @@ class Connection(asyncio.Protocol):
         self._head = bytearray()
         self._in_head = True
         self._length: int | None = None
+        self._chunked = False
         self._left = 0
         self._tail = b""
         self._marks: tuple[bytes, ...] = ()
@@ -112,7 +113,7 @@ class Connection(asyncio.Protocol):
         """End the answer that is under way, well where its end is the connection's."""
         if self._done is None or self._done.done():
             return
-        if self._in_head or self._length is not None:
+        if self._in_head or self._chunked or self._length is not None:
             self._done.set_exception(SkippedError(f"the connection broke: {exc or 'closed'}"))
         else:
             self._done.set_result(None)  # an answer without a length ends with its connection
@@ -122,6 +123,7 @@ class Connection(asyncio.Protocol):
         self._status = int(status.split(b" ", 2)[1])
         fields = {name.lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
         self._length = int(fields[b"content-length"]) if b"content-length" in fields else None
+        self._chunked = b"transfer-encoding" in fields
         self._left = self._length or 0
 
     def _read_body(self, data: bytes) -> None:
@@ -130,10 +132,13 @@ class Connection(asyncio.Protocol):
         else:
             self._body += data
         self._left -= len(data)
-        ended = self._left <= 0 if self._length is not None else (self._tail + data).endswith(_CHUNKS_END)
+        ended = self._left <= 0 if self._length is not None else self._chunked and self._at_end(data)
         self._tail = (self._tail + data)[-64:]
         if ended and self._done is not None and not self._done.done():
             self._done.set_result(None)
+
+    def _at_end(self, data: bytes) -> bool:
+        return (self._tail + data).endswith(_CHUNKS_END)
 
     def _count(self, data: bytes) -> None:
         for number, mark in enumerate(self._marks):

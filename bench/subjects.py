@@ -55,12 +55,14 @@ class Stream:
         path: Where it is asked.
         body: JSON; `COUNT` stands for how many tokens, `ID` as in `Request`.
         event: What each event on the wire holds exactly once.
+        token: What stands in the answer exactly once for each token.
         headers: As in `Request`.
     """
 
     path: str
     body: str
     event: bytes
+    token: bytes = b"tok "
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def request(self, tokens: int) -> Request:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from .bounds import BOUNDS
 from .catalogue import SUBJECTS
 from .goals import TITLES, outcomes
-from .judging import Outcome
+from .judging import BEST_PEER, Outcome
 from .series import Key, Results
 
 _WORKS = {
@@ -24,6 +24,7 @@ _INTRODUCTION = (
 )
 _LIMIT = "bare"
 _FEW = 10
+_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
 def page(results: Results) -> str:
@@ -91,7 +92,8 @@ def goals(results: Results) -> str:
     for outcome in outcomes(results):
         check = outcome.check
         bound = f"{'≥' if check.sense == 'at least' else '≤'} {number(check.bound)}"
-        against = f" ({_label(outcome.against)})" if check.under and outcome.against in SUBJECTS else ""
+        best = check.under is not None and check.under.subject == BEST_PEER and outcome.against
+        against = f", {_label(outcome.against)}" if best else ""
         measured = "not measured" if outcome.value is None else number(outcome.value)
         rows.append((check.goal, check.what + against, bound, measured, verdict(outcome)))
     return grid(("", "what", "goal", "measured", ""), rows)
@@ -168,7 +170,7 @@ def _section(title: str, results: Results, *columns: tuple[str, str, str]) -> It
     if not keys:
         return
     rows = []
-    for subject, at in sorted(loads, key=lambda place: _rank(place[0])):
+    for subject, at in sorted(loads, key=lambda place: (_rank(place[0]), _magnitude(place[1]))):
         cells = []
         for row, metric, _ in columns:
             middle = results.median(Key(row, subject, metric, at))
@@ -202,6 +204,12 @@ def _rank(subject: str) -> tuple[int, str]:
     """Order limits first, then ourselves, then peers in the catalogue's order."""
     names = list(SUBJECTS)
     return (names.index(subject) if subject in SUBJECTS else len(names), subject)
+
+
+def _magnitude(at: str) -> float:
+    """Order loads by their numbers: ``2 KiB`` before ``1 MiB``, ``50`` before ``200``, words as they come."""
+    count, _, unit = at.partition(" ")
+    return float(count) * _UNITS.get(unit, 1) if count.isdigit() else 0.0
 
 
 def _label(subject: str) -> str:

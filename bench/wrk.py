@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import subprocess
 from dataclasses import dataclass
 
-from .environments import SkippedError
+from . import tools
 from .ids import fresh_tag
 from .paths import BENCH, VAR
 from .server import Server
@@ -96,17 +94,12 @@ def load(server: Server, request: Request, *, connections: int, seconds: float) 
     return parse(done.stdout, refused=request.status >= 400)  # noqa: PLR2004  # what wrk counts as an error
 
 
-def ensure() -> str:
-    """Return wrk's version; install it from Debian if it is not there and we may.
+def version() -> str:
+    """Return wrk's version; it is installed where it is missing and may be.
 
     Raises:
-        SkippedError: it is not there; the message says how to get it.
+        SkippedError: it is not there.
     """
-    if not shutil.which("wrk"):
-        if os.geteuid() or not shutil.which("apt-get"):
-            raise SkippedError("there is no wrk: `apt-get install wrk` as root, or your system's package of it")
-        environ = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
-        for words in (("update",), ("install", "-y", "wrk")):
-            subprocess.run(["apt-get", "-qq", *words], stdout=subprocess.DEVNULL, check=True, env=environ)
+    tools.ensure("wrk")
     said = subprocess.run(["wrk", "--version"], capture_output=True, text=True, check=False).stdout
     return said.split(" [")[0].removeprefix("wrk ").strip()

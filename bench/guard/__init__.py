@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench import tools
 from bench.catalogue.ours import stage
 from bench.environments import SkippedError
 
@@ -63,6 +64,7 @@ def main(bounds: tuple[Bound, ...] = BOUNDS) -> int:
     """Count, say what came out, and return 1 where a bound is broken."""
     stage()
     try:
+        tools.ensure("valgrind")
         with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(_AT_ONCE) as pool:
             asked = [BARE, *(bound.counted for bound in bounds)]
             bare, *found = pool.map(lambda counted: instructions(counted, Path(folder)), asked)

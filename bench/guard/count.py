@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -48,10 +47,8 @@ def instructions(counted: Counted, folder: Path) -> float:
     """Return the instructions of one request of *counted*, on average; *folder* takes what is written meanwhile.
 
     Raises:
-        SkippedError: there is no valgrind, or the app did not answer as it should.
+        SkippedError: the app did not answer as it should.
     """
-    if not shutil.which("valgrind"):
-        raise SkippedError("there is no valgrind: `apt-get install valgrind` as root, or your system's package of it")
     own = folder / f"{counted.app}-{counted.handler}"
     own.mkdir()
     done = subprocess.run(

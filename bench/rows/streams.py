@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Final
 
 from bench import client
 from bench.catalogue import LIMITS, OURS, PEERS
@@ -14,8 +13,6 @@ from bench.environments import SkippedError
 from bench.ids import fresh_id
 from bench.server import Server, running
 from bench.subjects import ID, Request, Stream, Subject
-
-_TOKEN: Final = b"tok "
 
 
 def measure(context: Context) -> None:
@@ -51,13 +48,12 @@ async def _many(server: Server, stream: Stream, streams: int, tokens: int) -> tu
     request = stream.request(tokens)
     before = server.usage().cpu_us
     began = time.perf_counter()
-    asked = [each.ask(_raw(server, request), stream.event, _TOKEN) for each in connections]
+    asked = [each.ask(_raw(server, request), stream.event, stream.token) for each in connections]
     exchanges = await asyncio.gather(*asked)
     seconds = time.perf_counter() - began
     cpu_us = server.usage().cpu_us - before
     for connection in connections:
         connection.close()
-    # MLServer writes a token as one more string of JSON: what counts there is that no event is missing
     seen = sum(exchange.marks[1] for exchange in exchanges)
     events = sum(exchange.marks[0] for exchange in exchanges)
     if seen != streams * tokens or any(exchange.status != request.status for exchange in exchanges):

@@ -1,4 +1,4 @@
-"""Lay Truss's server out as its image has it, once, and become it: `python start.py FOLDER`."""
+"""Lay Truss's server out as its image has it, and become it: `python start.py FOLDER`."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ if not (app / "main.py").exists():
     truss = Path(sys.executable).with_name("truss")
     subprocess.run([truss, "image", "build-context", context, HERE], check=True)
     shutil.copytree(context / "server", app)
-    shutil.copytree(context / "model", app / "model")
     shutil.copy(context / "config.yaml", app)
+shutil.copytree(HERE / "model", app / "model", dirs_exist_ok=True)  # it may have changed since
 os.chdir(app)
 os.execv(sys.executable, [sys.executable, "main.py"])  # noqa: S606 - the image's entry point, as it stands there

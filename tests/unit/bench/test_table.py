@@ -75,6 +75,16 @@ def test_what_was_not_measured_is_named(results: Results) -> None:
     )
 
 
+def test_sizes_go_from_small_to_large() -> None:
+    """Whatever their letters say."""
+    found = Results("full")
+    for at in ("1 GiB", "1 KiB", "128 MiB", "64 KiB", "2 MiB"):
+        found.add(Key("size", "ours-sync", "ms", at), 1.0)
+    names = [line.split(" | ")[0] for line in page(found).splitlines() if line.startswith("| ours, sync handler, ")]
+
+    assert names == [f"| ours, sync handler, {at}" for at in ("1 KiB", "64 KiB", "2 MiB", "128 MiB", "1 GiB")]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(0, "0"), (0.456, "0.46"), (12.34, "12.3"), (99.94, "99.9"), (123.4, "123"), (45123.0, "45,123")],

@@ -11,5 +11,5 @@ class Model:
 
     def predict(self, request: dict) -> dict | Iterator[str]:
         if "tokens" in request:
-            return (work.TOKEN for _ in range(request["tokens"]))
+            return (work.WORD for _ in range(request["tokens"]))
         return {"text": work.answer(request["text"])}
