@@ -4,7 +4,6 @@ Import it late: httpx2 takes longer to import than a processor needs to answer.
 """
 
 import asyncio
-import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from typing import Final
@@ -18,6 +17,7 @@ from processor_runtime.errors import DeadlineError, Detail, InternalError, Proce
 from . import answers
 from .base import DONE, Event, Payload
 from .errors import BadResponseError, NetworkError
+from .wire import Wire
 
 PROBE_TIMEOUT_S: Final = 5.0  # a processor answers within 250 ms (CONTRACT §1); a loaded machine may take longer
 STARTING_WAIT_S: Final = 0.1
@@ -70,19 +70,18 @@ def translated(exc: Exception) -> ProcessorError:
 
 def unix_client(socket: str, token: str) -> httpx2.AsyncClient:
     """Return a client of the service on the Unix socket at *socket*; it reads no settings from the environment."""
-    return _client(httpx2.AsyncHTTPTransport(uds=socket, trust_env=False), "http://processor", token)
+    return _client(Wire(lambda: asyncio.open_unix_connection(socket)), "http://processor", token)
 
 
 def tcp_client(url: str, token: str) -> httpx2.AsyncClient:
     """Return a client of the service at *url*, plain HTTP; it reads no settings from the environment."""
-    # never used, and the usual one takes 20 ms to make: it loads this machine's certificates
-    unused = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return _client(httpx2.AsyncHTTPTransport(verify=unused, trust_env=False), url, token)
+    at = httpx2.URL(url)
+    return _client(Wire(lambda: asyncio.open_connection(at.host, at.port or 80)), url, token)
 
 
-def _client(transport: httpx2.AsyncHTTPTransport, url: str, token: str) -> httpx2.AsyncClient:
+def _client(wire: Wire, url: str, token: str) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(
-        transport=transport,
+        transport=wire,
         base_url=url,
         headers={"authorization": f"Bearer {token}"},
         timeout=PROBE_TIMEOUT_S,
