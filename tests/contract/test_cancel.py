@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract.judge import BEFORE_A_RUN, check_receipt, failure, prefix_of, refusal, success
 from tests.contract.slots import with_runtime
-from tests.support.callers import Callers, is_replayed, same
+from tests.support.callers import Callers, is_replayed, joined, replayed_on
 from tests.support.service import JsonObject, Service, wait_until
 from tests.support.sse import Stream
 
@@ -200,16 +200,14 @@ def test_all_who_joined_get_the_same_envelope(callers: Callers) -> None:
     service, gate = callers.service, callers.gate()
     payload = callers.payload(callers.held(gate))
     answer = callers.running(gate, payload)
-    joined = [callers.run(payload) for _ in range(5)]
-    with Stream.opened(service, payload) as stream:
+    with joined(service, payload, 5) as others, Stream.opened(service, payload) as stream:
         callers.cancel(payload["execution_id"])
         done = stream.rest()[-1].data
+        told = [replayed_on(other) for other in others]
 
     failure(service, answer.result(), "ERR_CANCELLED", execution_id=payload["execution_id"])
-    in_time = [other.result() for other in joined]
-    assert same(answer.result(), *in_time)
+    assert told == [answer.result().content] * 5
     assert done == answer.result().json()
-    assert [is_replayed(other) for other in in_time] == [True] * 5
 
 
 def test_a_cancel_stops_nobody_else(callers: Callers) -> None:
@@ -295,13 +293,13 @@ def test_those_who_joined_a_waiting_execution_get_its_end(single: Callers) -> No
     service, gate = single.service, single.gate()
     single.running(gate, single.payload(single.held(gate)))
     (payload, answer), _ = single.fill(2)
-    joined = [single.run(payload) for _ in range(3)]
-    with Stream.opened(service, payload) as stream:
+    with joined(service, payload, 3) as others, Stream.opened(service, payload) as stream:
         single.cancel(payload["execution_id"])
         events = stream.checked(payload["execution_id"])
+        told = [replayed_on(other) for other in others]
 
     assert [event.data for event in events] == [answer.result().json()]
-    assert same(answer.result(), *(other.result() for other in joined))
+    assert told == [answer.result().content] * 3
     failure(service, answer.result(), "ERR_CANCELLED", execution_id=payload["execution_id"])
 
 

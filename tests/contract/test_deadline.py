@@ -9,7 +9,7 @@ import pytest
 
 from tests.contract.judge import BEFORE_A_RUN, check_receipt, failure, prefix_of, refusal, success
 from tests.contract.slots import with_runtime
-from tests.support.callers import Callers, is_replayed, same
+from tests.support.callers import Callers, is_replayed, joined, replayed_on
 from tests.support.service import READY, JsonObject, Service, wait_until
 from tests.support.sse import Stream
 
@@ -93,14 +93,14 @@ def test_late_writes_are_refused(callers: Callers) -> None:
 def test_all_who_joined_get_the_same_envelope(callers: Callers) -> None:
     """Runs and streams alike, although the handler goes on."""
     service, gate = callers.service, callers.gate()
-    payload = callers.payload(["wait", gate], timeout_s=2)
+    payload = callers.payload(["wait", gate], timeout_s=4)
     answer = callers.running(gate, payload)
-    joined = [callers.run(payload) for _ in range(5)]
-    with Stream.opened(service, payload) as stream:
+    with joined(service, payload, 5) as others, Stream.opened(service, payload) as stream:
         done = stream.rest()[-1].data
+        told = [replayed_on(other) for other in others]
 
     failure(service, answer.result(), "ERR_TIMEOUT", execution_id=payload["execution_id"])
-    assert same(answer.result(), *(other.result() for other in joined))
+    assert told == [answer.result().content] * 5
     assert done == answer.result().json()
 
 

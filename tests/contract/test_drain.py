@@ -14,7 +14,7 @@ import pytest
 from tests.contract.discovery import STEPS
 from tests.contract.judge import check_receipt, failure, prefix_of, refusal, success
 from tests.contract.slots import with_runtime
-from tests.support.callers import Callers, same, sent
+from tests.support.callers import Callers, joined, replayed_on, sent
 from tests.support.service import JsonObject, Service, wait_until
 from tests.support.sse import Stream
 
@@ -68,24 +68,25 @@ def test_a_run_in_flight_is_finished_and_no_new_one_begun(tmp_path: Path, kind: 
         gates = [callers.gate(), callers.gate()]
         payloads = [callers.payload(callers.held(gate), ["token", "x"]) for gate in gates]
         answer = callers.running(gates[0], payloads[0])
-        joined = callers.run(payloads[0])
         streamed = callers.stream(payloads[1])
         service.wait_for_mark(f"{gates[1]}.began")
 
-        told_to_end(service)
-        new = callers.payload()
-        assert is_refused(service, "/run", new)
-        assert is_refused(service, "/run-stream", new)
-        assert is_refused(service, "/run", payloads[0])  # draining comes before sameness
-        with suppress(httpx2.TransportError):
-            response = httpx2.get(f"http://127.0.0.1:{service.port}/healthz", trust_env=False)
-            assert (response.status_code, response.json()) == (503, DRAINING)
-        assert not service.file(prefix_of(new)).exists()
-        for gate in gates:
-            service.allow(gate)
+        with joined(service, payloads[0]) as (other,):
+            told_to_end(service)
+            new = callers.payload()
+            assert is_refused(service, "/run", new)
+            assert is_refused(service, "/run-stream", new)
+            assert is_refused(service, "/run", payloads[0])  # draining comes before sameness
+            with suppress(httpx2.TransportError):
+                response = httpx2.get(f"http://127.0.0.1:{service.port}/healthz", trust_env=False)
+                assert (response.status_code, response.json()) == (503, DRAINING)
+            assert not service.file(prefix_of(new)).exists()
+            for gate in gates:
+                service.allow(gate)
+            told = replayed_on(other)
 
         success(service, answer.result(), payloads[0])
-        assert same(answer.result(), joined.result())
+        assert told == answer.result().content
         assert streamed.result()[-1].data["status"] == "success"
         service.process.wait(30)
 

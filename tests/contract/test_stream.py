@@ -25,7 +25,7 @@ from tests.contract.judge import (
 )
 from tests.contract.requests import RULES, Rule, broken, is_echoed
 from tests.contract.slots import with_runtime
-from tests.support.callers import Callers, Step, answer_on, is_replayed, sent
+from tests.support.callers import Callers, Step, answer_on, come_and_go, is_replayed, sent
 from tests.support.service import JsonObject, Service, wait_until
 from tests.support.sse import Stream, check_events, parsed_stream, texts
 
@@ -656,10 +656,3 @@ def receipt_of(service: Service, payload: JsonObject) -> JsonObject | None:
     """Return the receipt of *payload*, or nothing while there is none."""
     path = service.file(f"{prefix_of(payload)}receipt.json")
     return json.loads(path.read_bytes()) if path.exists() else None
-
-
-def come_and_go(service: Service, payload: JsonObject) -> None:
-    """Join *payload* and leave it, several times: what was sent before that has reached the service by then."""
-    for _ in range(5):
-        with Stream.opened(service, payload) as stream:
-            assert stream.response.status_code == 200

@@ -16,7 +16,7 @@ import json
 import socket
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from http.client import HTTPResponse
 from select import select
 from typing import Any, Final, Self, TypeVar
@@ -163,6 +163,22 @@ class Callers:
 
 
 @contextmanager
+def joined(service: Service, payload: JsonObject, times: int = 1) -> Iterator[list[socket.socket]]:
+    """Send *payload*, which is in flight, to `/run` on connections of their own, and yield those once they joined."""
+    with ExitStack() as connections:
+        waiting = [connections.enter_context(sent(service, "/run", payload)) for _ in range(times)]
+        come_and_go(service, payload)
+        yield waiting
+
+
+def come_and_go(service: Service, payload: JsonObject) -> None:
+    """Join *payload* and leave it, several times: what was sent before that has reached the service by then."""
+    for _ in range(5):
+        with Stream.opened(service, payload) as stream:
+            assert stream.response.status_code == httpx2.codes.OK
+
+
+@contextmanager
 def sent(service: Service, path: str, payload: object, *, receive_buffer: int | None = None) -> Iterator[socket.socket]:
     """Post *payload* on a connection of its own and yield that, nothing of the answer read; it is closed at the end."""
     body = json.dumps(payload).encode()
@@ -181,6 +197,13 @@ def answer_on(connection: socket.socket) -> tuple[HTTPResponse, bytes]:
     response = HTTPResponse(connection, method="POST")
     response.begin()
     return response, response.read()
+
+
+def replayed_on(connection: socket.socket) -> bytes:
+    """Return the body that comes on *connection*; fails unless it is said to be another request's answer."""
+    response, body = answer_on(connection)
+    assert response.headers["idempotent-replayed"] == "true"
+    return body
 
 
 def same(first: httpx2.Response, *others: httpx2.Response) -> bool:
