@@ -123,6 +123,7 @@ def image_registry(
         )
     with serving(tmp_path_factory.mktemp("image-registry")) as started:
         yield started
+        _forget(engine, started.host)
 
 
 @contextmanager
@@ -140,6 +141,14 @@ def serving(folder: Path, **settings: Mapping[str, Any]) -> Iterator[ImageRegist
             process.terminate()
             process.wait()
     pytest.fail((folder / "log").read_text("utf-8"), pytrace=False)
+
+
+def _forget(engine: Engine, host: str) -> None:
+    """Take the names away that images have on *host*: nobody will answer there any more."""
+    rows = engine.docker("images", "--digests", "--format", "{{.Repository}}:{{.Tag}} {{.Repository}}@{{.Digest}}")
+    names = [name for name in rows.split() if name.startswith(f"{host}/") and "<none>" not in name]
+    for name in dict.fromkeys(names):  # one by one: with a tag its digest may be gone already
+        subprocess.run(["docker", "rmi", name], capture_output=True, check=False)
 
 
 def _started(folder: Path, host: str, settings: Mapping[str, Mapping[str, Any]]) -> subprocess.Popen[bytes]:
