@@ -8,7 +8,7 @@ LOCKS := code/requirements
 T ?= tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv docker base-image demo test test-fast conformance check fix generate docs lock audit guard-real changelog-check release-check release-build release-publish bench bench-quick bench-guard clean
+.PHONY: help venv docker base-image demo test test-fast conformance check fix generate docs lock audit guard-real changelog-check release-check release-build release-publish modal-smoke bench bench-quick bench-guard clean
 .PHONY: images attest pins promote secrets deploy smoke acceptance probe drift rollback collect image-login mark open-promotion lane-pr lane-dev lane-staging lane-prod lanes
 
 help: ## Say what each target does
@@ -56,6 +56,9 @@ lock: $(DEV) ## Compile the locks again (ARGS=--upgrade takes newer versions, AR
 
 audit: $(DEV) ## Ask an advisory source about every locked package (ARGS=--require fails where none answers)
 	@$(VENV_PYTHON) -m scripts.audit $(ARGS)
+
+modal-smoke: $(DEV) ## Show on Modal what only the real cloud can show; without a token, say that it was skipped
+	@$(VENV_PYTHON) -m scripts.modal_smoke
 
 guard-real: $(DEV) ## Prove that real is refused in CI, for every processor and adapter
 	@$(VENV_PYTHON) -m scripts.guard_real
