@@ -22,6 +22,7 @@ from .subjects import ID, Request, Subject
 
 HEALTHY_S = 120.0
 _STOP_S = 15.0
+_WORKERS_STOP_S = 3.0
 _POLL_S = 0.001
 _ANSWER_S = 30.0
 _HOST = "127.0.0.1"
@@ -163,12 +164,22 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_S)
+    ends = time.monotonic() + _WORKERS_STOP_S
+    while time.monotonic() < ends and any(_is_ours(pid, process.pid) for pid in below):
+        time.sleep(_POLL_S)  # workers, and what tidies up after them
     for pid in below:
-        # a worker that outlived its server; still ours, as long as it is in the session that was begun for it
-        with contextlib.suppress(ProcessLookupError):
-            if os.getsid(pid) == process.pid:
+        if _is_ours(pid, process.pid):
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
     process.wait()
+
+
+def _is_ours(pid: int, session: int) -> bool:
+    """Whether *pid* still lives in the *session* that was begun for its server; else the number is somebody else's."""
+    try:
+        return os.getsid(pid) == session
+    except ProcessLookupError:
+        return False
 
 
 def _tail(log: Path) -> str:
