@@ -22,6 +22,11 @@ _SAID_IN_WORDS: Final = {
     "adapter.local.start": "starting the container",
     "adapter.local.warm": "joining a warm container",
     "adapter.local.healthy": "running",
+    "adapter.modal.resolve": "asking Modal",
+    "adapter.modal.upload": "attachments uploaded, asking Modal",
+    "adapter.modal.collect": "collecting a result that was left waiting",
+    "adapter.modal.wait": "running on Modal",
+    "modalctl.deploy": "deploying: Modal pulls the image",
     "http.run.start": "running",
     "http.run.settle": "checking the outputs",
 }
