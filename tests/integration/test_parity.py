@@ -32,6 +32,8 @@ from tests.support.executions import FIXTURES, SECRET, Story, host_in
 from tests.support.local import Boxes, place, there
 from tests.support.service import wait_until
 
+pytestmark = pytest.mark.slow  # each starts a container
+
 TWIN: Final = "fix_twin"
 REF: Final = "fix/twin@1"
 

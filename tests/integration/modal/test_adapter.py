@@ -24,6 +24,8 @@ from tests.support.deployed import DIGEST, OTHER_DIGEST, Cloud
 from tests.support.executions import SECRET, payload
 from tests.support.service import WAIT_S, wait_until
 
+pytestmark = pytest.mark.slow  # each starts a container
+
 TROUBLE = "fix_trouble"
 STEPS = "fix_steps"
 CALL_ID = "__modal_function_call_id"
@@ -348,4 +350,22 @@ def test_a_cancelled_caller_cancels_its_run(cloud: Cloud) -> None:
 
     wait_until((cloud.marks / "gate.stopped").exists, lambda: "the handler to be stopped")
     assert cloud.methods() == ["POST /run", f"DELETE /run/{body['execution_id']}"]
+    assert list(cloud.var.rglob("*.json")) == []
+
+
+def test_a_reader_that_leaves_its_stream_ends_its_run(cloud: Cloud) -> None:
+    """Nobody else waits for it."""
+    cloud.deploy(STEPS)
+    body = steps(["progress", 0.5, "half"], ["check_until", "gate"])
+
+    async def work() -> None:
+        async with aclosing(cloud.adapter(STEPS).stream(body, timeout_s=WAIT_S)) as told:
+            async for event in told:
+                if event.name == "progress":
+                    break
+            await asyncio.to_thread(wait_until, (cloud.marks / "gate.began").exists, lambda: "the handler to wait")
+
+    asyncio.run(work())
+
+    wait_until((cloud.marks / "gate.stopped").exists, lambda: "the handler to be stopped")
     assert list(cloud.var.rglob("*.json")) == []

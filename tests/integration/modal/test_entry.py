@@ -16,6 +16,8 @@ from tests.support.deployed import Cloud
 from tests.support.executions import payload
 from tests.support.service import WAIT_S, wait_until
 
+pytestmark = pytest.mark.slow  # each starts a container
+
 STEPS = "fix_steps"
 
 JsonObject = dict[str, Any]

@@ -19,6 +19,8 @@ from tests.local_modal import LocalModal
 from tests.support.deployed import DIGEST, OTHER_DIGEST, Cloud
 from tests.support.executions import host_in, request
 
+pytestmark = pytest.mark.slow  # each starts a container
+
 TROUBLE = "fix_trouble"
 
 

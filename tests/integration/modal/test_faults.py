@@ -31,6 +31,8 @@ from tests.support.deployed import DIGEST, OTHER_DIGEST, Cloud
 from tests.support.executions import host_in, request
 from tests.support.service import WAIT_S, wait_until
 
+pytestmark = pytest.mark.slow  # each starts a container
+
 TROUBLE, STEPS = "fix_trouble", "fix_steps"
 APP = "fix-trouble-v1-main-anna-dev"
 SHORT = Limits(lookup_s=1, transfer_s=10, connect_s=2, hop_s=1, retry_wait_s=0.05, cancel_s=1)

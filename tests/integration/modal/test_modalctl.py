@@ -24,6 +24,8 @@ from tests.local_modal.fixture import forget
 from tests.support.deployed import DIGEST, OTHER_DIGEST, RUNTIME, Cloud
 from tests.support.executions import OWN, ROOT, SECRET, host_in, payload
 
+pytestmark = pytest.mark.slow  # each deploys, and some start a container or Modal's command line
+
 TROUBLE = "fix/trouble@1"
 APP = "fix-trouble-v1-main-anna-dev"
 IMAGE = f"ghcr.io/owner/fix_trouble@{DIGEST}"
