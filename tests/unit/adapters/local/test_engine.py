@@ -96,6 +96,8 @@ def test_a_stream_is_given_as_it_comes(tmp_path: Path) -> None:
     [
         pytest.param(b"", "went away", id="closed at once"),
         pytest.param(b"HTTP/1.0 200", "went away", id="closed in the middle"),
+        pytest.param(OK, "went away", id="closed before the answer"),
+        pytest.param(b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\n{", "went away", id="closed in the answer"),
         pytest.param(b"SSH-2.0-x\r\n\r\n", "no Docker Engine", id="no HTTP"),
         pytest.param(b"HTTP/1.1 abc\r\n\r\n", "no Docker Engine", id="no status"),
         pytest.param(OK + b"<html>", "no Docker Engine", id="no JSON"),

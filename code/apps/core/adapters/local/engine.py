@@ -84,9 +84,9 @@ class Engine:
         """
         what = f"{method} {path}"
         try:
-            async with asyncio.timeout(timeout_s), self._asked(method, path, body, query) as (reader, status):
+            async with asyncio.timeout(timeout_s), self._asked(method, path, body, query) as (reader, status, head):
                 raw = await reader.read()
-                answer = orjson.loads(raw) if raw.strip() else None
+                answer = orjson.loads(raw) if _is_whole(raw, head) else None
         except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as exc:
             raise translated(exc, what, self.address) from exc
         if status >= _BAD_REQUEST:
@@ -103,7 +103,7 @@ class Engine:
         """
         what = f"{method} {path}"
         try:
-            async with self._asked(method, path, None, query) as (reader, status):
+            async with self._asked(method, path, None, query) as (reader, status, _):
                 if status >= _BAD_REQUEST:
                     raise EngineRefusedError(what, status, _reason(orjson.loads(await reader.read())))
                 yield reader
@@ -113,8 +113,8 @@ class Engine:
     @asynccontextmanager
     async def _asked(
         self, method: str, path: str, body: object, query: Mapping[str, object]
-    ) -> AsyncIterator[tuple[StreamReader, int]]:
-        """Send one request; give what follows the head of its answer, and its status."""
+    ) -> AsyncIterator[tuple[StreamReader, int, bytes]]:
+        """Send one request; give what follows the head of its answer, its status, and that head in lower case."""
         reader, writer = await self._connected()
         try:
             data = b"" if body is None else orjson.dumps(body)
@@ -123,8 +123,8 @@ class Engine:
             head += f"Content-Type: application/json\r\nContent-Length: {len(data)}\r\n\r\n"
             writer.write(head.encode() + data)
             await writer.drain()
-            status_line, _, _ = (await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")
-            yield reader, _status(status_line)
+            answer = (await reader.readuntil(b"\r\n\r\n")).lower()
+            yield reader, _status(answer), answer
         finally:
             writer.close()
             with contextlib.suppress(OSError):
@@ -145,11 +145,24 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
-def _status(line: bytes) -> int:
-    version, _, rest = line.partition(b" ")
-    if not version.startswith(b"HTTP/"):
+def _status(head: bytes) -> int:
+    version, _, rest = head.partition(b" ")
+    if not version.startswith(b"http/"):
         raise ValueError("no HTTP")
     return int(rest[:3])
+
+
+def _is_whole(raw: bytes, head: bytes) -> bool:
+    """Whether there is an answer in *raw*, all of which came: an engine that goes away ends its connections too.
+
+    Raises:
+        asyncio.IncompleteReadError: there should be more.
+    """
+    _, _, length = head.partition(b"\r\ncontent-length: ")
+    expected = int(length.partition(b"\r\n")[0]) if length else None
+    if (expected is not None and len(raw) < expected) or (b"\r\ncontent-type: application/json" in head and not raw):
+        raise asyncio.IncompleteReadError(raw, expected)
+    return bool(raw.strip())
 
 
 def _reason(answer: object) -> str:

@@ -1,7 +1,13 @@
 """Two networks, one without a way out for `mock` and one with it for `real`; and how a container is reached."""
 
-from collections.abc import Mapping
+import asyncio
+import fcntl
+import os
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from apps.core.adapters.errors import DockerError
@@ -76,25 +82,32 @@ async def _own(engine: Engine, mode: str) -> str:
     """Return the id of our network for *mode*."""
     if found := await _made(engine, mode):
         return found
-    config = {
-        "Name": _NAMES[mode],
-        "Driver": "bridge",
-        "Internal": mode == "mock",
-        "CheckDuplicate": True,
-        "Options": _OPTIONS,
-        "Labels": {LOCAL: "network"},
-    }
-    try:
-        made: str = (await engine.ask("POST", "/networks/create", config))["Id"]
-    except EngineRefusedError:
-        if found := await _made(engine, mode):  # another run was faster
+    async with _alone():
+        # engines before 25 let two at once make two of one name
+        if found := await _made(engine, mode):
             return found
-        raise
-    # Engines before 25 let two at once make two of one name: all take the first, and the second is removed
-    found = await _made(engine, mode)
-    if found != made:
-        await engine.ask("DELETE", f"/networks/{made}")
-    return found
+        config = {
+            "Name": _NAMES[mode],
+            "Driver": "bridge",
+            "Internal": mode == "mock",
+            "CheckDuplicate": True,
+            "Options": _OPTIONS,
+            "Labels": {LOCAL: "network"},
+        }
+        made: str = (await engine.ask("POST", "/networks/create", config))["Id"]
+        return made
+
+
+@asynccontextmanager
+async def _alone() -> AsyncIterator[None]:
+    """Hold a lock among the processes of this user, and the tasks of this one."""
+    path = Path(tempfile.gettempdir()) / f"processors-networks.{os.geteuid()}.lock"
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        await asyncio.to_thread(fcntl.flock, fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 async def _made(engine: Engine, mode: str) -> str:
