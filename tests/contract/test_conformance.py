@@ -17,13 +17,15 @@ import pytest
 
 from apps.core.adapters.journal import Journal
 from apps.core.adapters.process import venvs
+from processor_conformance.outcome import Outcome
 from tests.contract.conftest import Tell
 from tests.contract.discovery import discovered
 from tests.contract.verdict import verdict
-from tests.support.service import FIXTURES, ROOT
+from tests.support.service import FIXTURES, ROOT, Service
 
 FOREIGN = ROOT / "tests" / "foreign" / "node_processor"
 JUDGED = Path(__file__).with_name("judged")
+SOME = ["C-ROUTE", "C-TOKEN", "C-REQ-2", "C-REQ-54", "C-ENV", "C-ART-0", "C-SAME-0", "C-DRAIN", "C-LOG"]  # U, A and L
 
 
 @dataclass(frozen=True)
@@ -69,3 +71,19 @@ def test_the_kit_finds_no_broken_promise(judged: Judged, tmp_path: Path, tell: T
     assert found.failed == {}
     assert found.status == 0, found.story
     assert len(found.passed) > len(found.checks) // 2
+
+
+@pytest.mark.slow
+def test_a_url_and_the_artifacts_folder_are_enough_for_what_needs_no_start(tmp_path: Path) -> None:
+    """A service that somebody else has started, with its token: class L is not checked, and all else is."""
+    kit = FIXTURES / "kit_echo"
+    with Service(kit, tmp_path / "service", {"PROCESSOR_TOKEN": "some-token-of-ours"}) as service:
+        where = [f"http://127.0.0.1:{service.port}", "--token", "some-token-of-ours"]
+        folder = ["--artifacts", str(service.artifacts), "--inputs-file", str(kit / "examples.json")]
+        found = verdict("kit_echo-url", *where, *folder, "--only", ",".join(SOME), cwd=tmp_path)
+
+    assert found.failed == {}
+    assert found.status == 0, found.story
+    of_class = {row["id"]: row["class"] for row in found.checks}
+    assert {of_class[name] for name in found.passed} == {"U", "A"}
+    assert [row["id"] for row in found.with_outcome(Outcome.NOT_CHECKED) if "--artifacts" in row["reason"]] == []
