@@ -116,10 +116,11 @@ def test_an_image_that_is_removed_in_a_run_does_not_matter(boxes: Boxes, host: H
     boxes.publish(folder)
     machine = boxes.host(host.artifacts_root.parent, processors=folder.parent)
 
+    names = [boxes.build(folder), str(boxes.site(machine).registration.platforms[host_platform()])]
+
     def remove(_: str) -> None:
-        for name in boxes.engine.docker("images", "--format", "{{.Repository}}:{{.Tag}}").splitlines():
-            if name == boxes.build(folder):
-                boxes.engine.docker("rmi", "--force", name)
+        for name in names:
+            boxes.engine.docker("rmi", "--force", name)
 
     envelope = during(boxed("sleep", timeout_s=3), machine, story, remove)
 
