@@ -76,12 +76,17 @@ def test_a_stored_file_that_is_not_what_its_name_says_is_replaced(page: Path, ro
 
 
 def test_others_may_read_what_is_stored(page: Path, roots: Roots) -> None:
-    """A container reads it as another user, whatever the local file allows."""
+    """A container reads it as another user, whatever the local file and this process's umask allow."""
     page.chmod(0o600)
-
-    store({"scan": page}, roots)
+    before = os.umask(0o077)
+    try:
+        store({"scan": page}, roots)
+    finally:
+        os.umask(before)
 
     assert (inputs(roots) / SHA256 / "scan").stat().st_mode & 0o777 == 0o644
+    assert (inputs(roots) / SHA256).stat().st_mode & 0o777 == 0o755
+    assert inputs(roots).stat().st_mode & 0o777 == 0o755
 
 
 def test_a_link_to_a_file_is_that_file(page: Path, roots: Roots, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from django.core.management.base import CommandParser
 
 from apps.core.management.command import FAILED, WRONG_USAGE, ProcessorCommand, until_signalled
+from processor_runtime.errors import Detail, StorageError
 
 
 class Command(ProcessorCommand):
@@ -80,6 +81,28 @@ def test_with_json_the_refusal_is_ndjson(monkeypatch: pytest.MonkeyPatch, capfd:
         run(monkeypatch, "greet", "--json")
 
     assert json.loads(capfd.readouterr().err)["event"] == "cli.usage"
+
+
+@pytest.mark.parametrize("as_json", [True, False], ids=["for a program", "for a person"])
+def test_an_error_of_the_contract_is_told_with_its_code(capsys: pytest.CaptureFixture[str], *, as_json: bool) -> None:
+    """As one object on stdout, or as some lines on stderr that end in what to do."""
+    error = StorageError(Detail(path="/artifacts", message="No space left on device"))
+
+    with pytest.raises(SystemExit) as ended:
+        Command().fail_by(error, as_json=as_json)
+
+    answer, story = capsys.readouterr()
+    assert ended.value.code == FAILED
+    if as_json:
+        told = json.loads(answer)["error"]
+        assert (told["code"], told["retryable"], story) == ("ERR_STORAGE", True, "")
+        assert told["details"] == [{"path": "/artifacts", "message": "No space left on device"}]
+    else:
+        first, second, third = story.splitlines()
+        assert first.endswith("ERR_STORAGE: cannot write artifacts")
+        assert second == "  /artifacts: No space left on device"
+        assert third.startswith("  Free space")
+        assert answer == ""
 
 
 @pytest.mark.parametrize(

@@ -104,12 +104,19 @@ def _opened(name: str, path: Path) -> Iterator[BufferedReader]:
 
 def _copy(source: BufferedReader, inputs: Path, name: str) -> str:
     """Copy *source* below *inputs* and return the hash of what was copied, whatever was read before."""
-    inputs.mkdir(parents=True, exist_ok=True)
+    _open_to_all(inputs)
     with copied(source, inputs) as (part, sha256):
         target = inputs / sha256 / name
-        target.parent.mkdir(exist_ok=True)
+        _open_to_all(target.parent)
         part.rename(target)
     return sha256
+
+
+def _open_to_all(folder: Path) -> None:
+    """Make *folder* if absent; whatever this process's umask, others may look into it: a container does, as another."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
 
 
 def _holds(target: Path, sha256: str) -> bool:

@@ -9,9 +9,12 @@ import signal
 import sys
 from argparse import RawDescriptionHelpFormatter
 from collections.abc import Callable, Coroutine
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
+
+if TYPE_CHECKING:
+    from processor_runtime.errors import ProcessorError
 
 SUCCESS, FAILED, WRONG_USAGE = 0, 1, 2
 
@@ -96,6 +99,26 @@ class ProcessorCommand(BaseCommand):
             SystemExit: always.
         """
         self._say("cli.error", message)
+        sys.exit(FAILED)
+
+    def fail_by(self, error: "ProcessorError", *, as_json: bool) -> NoReturn:
+        """Say what went wrong and what to do, as JSON on stdout or in words on stderr, and end with status 1.
+
+        Raises:
+            SystemExit: always.
+        """
+        from processor_runtime.errors import ERRORS  # noqa: PLC0415  # see the module's docstring
+
+        if as_json:
+            import json  # noqa: PLC0415  # the same
+
+            details = list(error.details)
+            told = {"code": error.code, "message": error.text, "retryable": error.retryable, "details": details}
+            self.answer(json.dumps({"status": "error", "error": told}, separators=(",", ":")))
+        else:
+            lines = [f"{self.name}: {error.code}: {error.text}"]
+            lines += [f"  {': '.join(filter(None, (row['path'], row['message'])))}" for row in error.details]
+            self.stderr.write("\n".join([*lines, f"  {ERRORS[error.code].next_step}"]))
         sys.exit(FAILED)
 
     def _say(self, event: str, message: str) -> None:

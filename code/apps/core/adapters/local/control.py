@@ -54,7 +54,7 @@ class Found:
             name=row["Names"][0].removeprefix("/"),
             state=row["State"],
             labels=labels,
-            url=_url(row),
+            url=_url(row) if row["State"] == "running" else "",
             left=_left(labels.owner, row["State"], time.time() - row["Created"]),
         )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.core.management.base import CommandParser
 
-from apps.core.management.command import FAILED, ProcessorCommand, UsageError, until_signalled
+from apps.core.management.command import ProcessorCommand, UsageError, until_signalled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from apps.core.adapters.local.engine import Engine
     from apps.core.adapters.local.site import Site
     from apps.core.host import Host
-    from processor_runtime.errors import ProcessorError
 
 EXAMPLES: Final = """\
 examples, from the folder code/:
@@ -89,27 +88,13 @@ class Command(ProcessorCommand):
         except UsageError as exc:
             self.refuse(str(exc))
         except ProcessorError as exc:
-            self._fail(exc, as_json=options["json"])
+            self.fail_by(exc, as_json=options["json"])
         except (asyncio.CancelledError, KeyboardInterrupt):
             if options["action"] in {"dev", "logs"}:  # how both end
                 return
-            self._fail(CancelledRunError(), as_json=options["json"])
+            self.fail_by(CancelledRunError(), as_json=options["json"])
         else:
             self.answer(json.dumps(answer, separators=(",", ":")) if options["json"] else _text(options, answer))
-
-    def _fail(self, error: "ProcessorError", *, as_json: bool) -> None:
-        """Say what went wrong, and end with status 1."""
-        from processor_runtime.errors import ERRORS  # noqa: PLC0415  # see the module's docstring
-
-        if as_json:
-            details = list(error.details)
-            told = {"code": error.code, "message": error.text, "retryable": error.retryable, "details": details}
-            self.answer(json.dumps({"status": "error", "error": told}, separators=(",", ":")))
-        else:
-            lines = [f"localctl: {error.code}: {error.text}"]
-            lines += [f"  {': '.join(filter(None, (row['path'], row['message'])))}" for row in error.details]
-            self.stderr.write("\n".join([*lines, f"  {ERRORS[error.code].next_step}"]))
-        sys.exit(FAILED)
 
 
 # --- what is done

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from apps.core.deployments.plan import Plan
     from apps.core.host import Host
     from apps.core.registry import Registration
-    from processor_runtime.errors import ProcessorError
 
 DEPLOY_S: Final = 1800
 LINES: Final = 100
@@ -103,9 +102,9 @@ class Command(ProcessorCommand):
         try:
             value, ok = _answer(options, Host.here())
         except ProcessorError as exc:
-            self._fail(exc, as_json=options["json"])
+            self.fail_by(exc, as_json=options["json"])
         except (asyncio.CancelledError, KeyboardInterrupt):
-            self._fail(CancelledRunError(), as_json=options["json"])
+            self.fail_by(CancelledRunError(), as_json=options["json"])
         else:
             if options["json"]:
                 text = json.dumps(value, separators=(",", ":"))
@@ -116,25 +115,6 @@ class Command(ProcessorCommand):
             self.answer(text)
             if not ok:
                 sys.exit(FAILED)
-
-    def _fail(self, error: "ProcessorError", *, as_json: bool) -> None:
-        """Say what went wrong, and end with status 1."""
-        from processor_runtime.errors import ERRORS  # noqa: PLC0415  # see the module's docstring
-
-        if as_json:
-            told = {
-                "code": str(error.code),
-                "message": error.text,
-                "retryable": error.retryable,
-                "details": list(error.details),
-            }
-            self.answer(json.dumps({"status": "error", "error": told}, separators=(",", ":")))
-        else:
-            lines = [f"modalctl: {error.code}: {error.text}"]
-            lines += [f"  {': '.join(filter(None, (row['path'], row['message'])))}" for row in error.details]
-            lines.append(f"  {ERRORS[error.code].next_step}")
-            self.stderr.write("\n".join(lines))
-        sys.exit(FAILED)
 
 
 # --- what is done
