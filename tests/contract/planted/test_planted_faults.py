@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -41,7 +42,12 @@ Judged = dict[str, str]
 
 
 def asked(fault: Fault) -> frozenset[str]:
-    """Return the checks that are made of *fault*: every quick one, its own, and two neighbours of its slow ones."""
+    """Return the checks that are made of *fault*: every quick one, its own, and two neighbours of its slow ones.
+
+    With `PLANTED_CHECKS=all` in the environment, every check there is: that takes an hour or two for all faults.
+    """
+    if os.environ.get("PLANTED_CHECKS") == "all":
+        return frozenset(KNOWN)
     slow = fault.breaks - QUICK - DEAR
     neighbours: set[str] = set()
     for group in {KNOWN[name].group for name in slow}:
