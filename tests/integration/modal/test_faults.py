@@ -36,7 +36,7 @@ pytestmark = pytest.mark.slow  # each starts a container
 TROUBLE, STEPS = "fix_trouble", "fix_steps"
 APP = "fix-trouble-v1-main-anna-dev"
 SHORT = Limits(lookup_s=1, transfer_s=10, connect_s=2, hop_s=1, retry_wait_s=0.05, cancel_s=1)
-IN_TIME_S = 20.0  # bounds a hang: each fault is told after the second or two that its limit says
+IN_TIME_S = 45.0  # bounds a hang, the SDK's own 56 s among them: a fault is told after the second or two of its limit
 
 
 @pytest.fixture
