@@ -14,7 +14,7 @@ from hypothesis import settings
 from processor_runtime.settings import ci_is_set
 from tests.support.docker_host import IN_CI, is_container
 
-pytest_plugins = ("tests.support.docker",)
+pytest_plugins = ("tests.support.docker", "tests.support.boxes")
 
 # before anything imports them: so that a failing assert in them says what it saw
 pytest.register_assert_rewrite("tests.contract.judge", "tests.contract.examples", "tests.support.service")

@@ -1,5 +1,5 @@
 """The fixtures of tests with containers."""
 
-from tests.integration.local.conftest import boxes, host, story
+from tests.integration.local.conftest import host, story
 
-__all__ = ["boxes", "host", "story"]
+__all__ = ["host", "story"]

@@ -1,6 +1,6 @@
 """What tests of containers share: fixture processors as pinned images, and a look at what is left on the engine.
 
-boxes = Boxes.made(folder, base, image_registry)     # once a session: see tests/integration/local/conftest.py
+boxes = Boxes.made(folder, base, image_registry)     # once a session: see tests/support/boxes.py
 host = boxes.host(tmp_path)
 envelope = asyncio.run(execute(boxed("look"), host, story.journal))
 """
@@ -117,9 +117,12 @@ class Boxes:
 
     def forget(self) -> None:
         """Take from the engine what was built for these tests, and pushed to their image registry."""
-        rows = self.engine.docker("images", "--digests", "--format", "{{.Repository}} {{.Digest}}").splitlines()
-        pushed = (row.replace(" ", "@") for row in rows if row.startswith(self.registry.host))
-        for name in {*pushed, *self.names}:
+        form = "{{.Repository}} {{.Tag}} {{.Digest}}"
+        rows = (row.split() for row in self.engine.docker("images", "--digests", "--format", form).splitlines())
+        for name, tag, digest in rows:
+            if name.startswith(self.registry.host):
+                self.names.add(f"{name}@{digest}" if digest.startswith("sha256:") else f"{name}:{tag}")
+        for name in self.names:
             self.engine.docker("rmi", "--force", name)
 
     def host(self, folder: Path, environ: Mapping[str, str] | None = None, **changes: Any) -> Host:

@@ -1,4 +1,4 @@
-"""Fixture processors as pinned images; and no test leaves a container behind."""
+"""A machine of the test's own, on which no test leaves a container behind."""
 
 from __future__ import annotations
 
@@ -8,19 +8,8 @@ from pathlib import Path
 import pytest
 
 from apps.core.host import Host
-from tests.support.docker import Built, Engine, ImageRegistry
 from tests.support.executions import Story
 from tests.support.local import Boxes, there
-
-
-@pytest.fixture(scope="session")
-def boxes(
-    tmp_path_factory: pytest.TempPathFactory, engine: Engine, built: Built, image_registry: ImageRegistry
-) -> Iterator[Boxes]:
-    """Give the fixtures, built on what `llm/chat` is made of, pushed and pinned."""
-    made = Boxes.made(tmp_path_factory.mktemp("processors"), built("llm/chat@1").name, engine, image_registry)
-    yield made
-    made.forget()
 
 
 @pytest.fixture

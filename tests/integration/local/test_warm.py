@@ -108,6 +108,20 @@ def test_up_again_changes_nothing(boxes: Boxes, host: Host) -> None:
         assert again == container
 
 
+def test_two_at_once_leave_one(boxes: Boxes, host: Host) -> None:
+    """Whoever is slower finds the other's, and removes its own."""
+
+    async def both() -> list[Found]:
+        return list(await asyncio.gather(*(control.up(boxes.site(host), "mock", silent()) for _ in range(2))))
+
+    try:
+        first, second = asyncio.run(both())
+        assert first.id == second.id
+        assert [each.id for each in there(host)] == [first.id]
+    finally:
+        asyncio.run(control.down(boxes.site(host).engine(), there(host), silent()))
+
+
 def test_one_that_has_ended_is_started_anew(boxes: Boxes, host: Host, story: Story) -> None:
     """A run does without it; `up` replaces it."""
     with warm(boxes, host) as container:

@@ -20,7 +20,7 @@ from .image import Image
 from .labels import Labels
 from .network import Network, network
 from .owner import Owner
-from .running import cold_name, healthy, started
+from .running import healthy, started, unique_name
 from .site import Site
 
 
@@ -101,7 +101,7 @@ class LocalAdapter:
     async def _cold(self, place: "_Place", payload: Payload) -> AsyncIterator[Adapter]:
         own = {"kind": "cold", "execution_id": payload["execution_id"], "owner": Owner.here()}
         labels = replace(place.labels, **own)
-        name = cold_name(labels)
+        name = unique_name(labels)
         prefix = expanded(payload, self.site.roots)
         with prefix_folder(prefix, self.site.roots, User.here()) as folder:
             mounts = [Mount(str(folder), prefix.rstrip("/")), *inputs(self.site.artifacts_root)]

@@ -1,24 +1,26 @@
 """What `localctl` does: warm containers up and down, what there is, what was left behind, and the loop for authors."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from apps.core.adapters.errors import DockerError
 from apps.core.adapters.journal import Journal
 from apps.core.adapters.lines import Lines
+from processor_runtime.errors import Detail
 
 from . import folders, warm
 from .container import STOP_S, Plan
-from .engine import Engine, EngineRefusedError
+from .engine import CONFLICT, Engine, EngineRefusedError
 from .folders import User
 from .labels import LOCAL, Labels
 from .logs import copy
-from .network import PORT, network
+from .network import PORT, Network, network
 from .owner import Owner
-from .running import Container, healthy, removed, started, stopped
+from .running import healthy, removed, started, stopped, unique_name
 from .site import Site
 
 _ENDED: Final = frozenset({"exited", "dead"})
@@ -105,32 +107,72 @@ async def up(site: Site, mode: str, journal: Journal, owner: Owner | None = None
     image = await site.image(engine, journal)
     labels = site.warm_labels(image, mode, owner)
     reached = await network(engine, mode, site.network)
-    async with AsyncExitStack() as stack:
-        container: Container
+    seen = await warm.find(engine, labels, image.id)
+    if seen is None:
+        with contextlib.suppress(_TakenError):  # another caller was faster: that one's is as good
+            await _start(site, engine, site.plan(image, labels, reached, _mounts(site)), journal)
         seen = await warm.find(engine, labels, image.id)
         if seen is None:
-            plan = site.plan(image, labels, reached, folders.tree(site.artifacts_root, User.here()))
-            container = await stack.enter_async_context(_fresh(engine, plan, journal))
-        else:
-            container, _ = await stack.enter_async_context(warm.joined(engine, seen, reached, journal))
-        from apps.core.adapters import http  # noqa: PLC0415  # imported while the container starts
-
-        client = await stack.enter_async_context(http.tcp_client(container.url, container.token))
-        await healthy(container, client, site.start_allowance_s)
-        journal.event("adapter.local.healthy")
+            raise DockerError(Detail(path=warm.name(labels), message="was taken down meanwhile"))
+    else:
+        await _look(site, engine, seen, reached, journal)
+    journal.event("adapter.local.healthy")
     there = await containers(engine)
     await down(engine, [each for each in there if _replaced(each.labels, labels)], journal)
-    return next(each for each in there if each.id == container.id)
+    return next(each for each in there if each.id == seen["Id"])
 
 
-@asynccontextmanager
-async def _fresh(engine: Engine, plan: Plan, journal: Journal) -> AsyncIterator[Container]:
-    """Give a new warm container, which stays unless something goes wrong."""
-    name = warm.name(plan.labels)
-    await removed(engine, name)  # one that has ended
+def _mounts(site: Site) -> list[folders.Mount]:
+    return folders.tree(site.artifacts_root, User.here())
+
+
+async def _start(site: Site, engine: Engine, plan: Plan, journal: Journal) -> None:
+    """Start a new warm container. It has the name by which it is found when it is healthy, and not before.
+
+    Raises:
+        _TakenError: another one has the name by then.
+    """
+    name = unique_name(plan.labels)
     journal.event("adapter.local.start", image_digest=plan.labels.digest, container=name)
     async with started(engine, plan, name, journal.hiding(plan.token), keep=True) as container:
-        yield container
+        from apps.core.adapters import http  # noqa: PLC0415  # imported while the container starts
+
+        async with http.tcp_client(container.url, container.token) as client:
+            await healthy(container, client, site.start_allowance_s)
+        await _name(engine, container.id, plan)
+
+
+async def _name(engine: Engine, container_id: str, plan: Plan) -> None:
+    """Give a container the name by which it is found; one that has ended gives it up.
+
+    Raises:
+        _TakenError: another one has it, and runs.
+    """
+    name = warm.name(plan.labels)
+    try:
+        await engine.ask("POST", f"/containers/{container_id}/rename", name=name)
+    except EngineRefusedError as exc:
+        if exc.engine_status != CONFLICT:
+            raise
+        if await warm.find(engine, plan.labels, plan.image.id) is not None:
+            raise _TakenError from exc
+        await removed(engine, name)
+        await engine.ask("POST", f"/containers/{container_id}/rename", name=name)
+
+
+async def _look(site: Site, engine: Engine, seen: dict[str, Any], reached: Network, journal: Journal) -> None:
+    """Return when the warm container that was *seen* is healthy."""
+    from apps.core.adapters import http  # noqa: PLC0415  # as in `_start`
+
+    async with (
+        warm.joined(engine, seen, reached, journal) as (container, _),
+        http.tcp_client(container.url, container.token) as client,
+    ):
+        await healthy(container, client, site.start_allowance_s)
+
+
+class _TakenError(DockerError):
+    """Another warm container has the name."""
 
 
 def _replaced(old: Labels, new: Labels) -> bool:

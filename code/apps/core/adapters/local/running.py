@@ -78,8 +78,8 @@ def described(status: int, *, out_of_memory: bool) -> str:
     return f"exit status {status}"
 
 
-def cold_name(labels: Labels) -> str:
-    """Return a name for a container of one run; nobody has it yet."""
+def unique_name(labels: Labels) -> str:
+    """Return a name for a new container; nobody has it yet."""
     return f"processor-{labels.slug}-{secrets.token_hex(6)}"
 
 
@@ -99,9 +99,10 @@ async def started(
         DockerError: the engine refused or failed.
     """
     polite = stays = False
+    target = name
     heard: Heard | None = None
     try:
-        container_id = await created(engine, plan, name)
+        container_id = target = await created(engine, plan, name)  # it may be called something else by the end
         heard = await hear(engine, container_id, Lines(journal))
         container = Container(engine, container_id, heard, url=await run(engine, plan, container_id), token=plan.token)
         try:
@@ -114,7 +115,7 @@ async def started(
         raise
     finally:
         if not stays:
-            await to_the_end(_cleaned(engine, name, polite=polite, journal=journal))
+            await to_the_end(_cleaned(engine, target, polite=polite, journal=journal.bind(container=name)))
         if heard is not None:
             await heard.stop(ended=not stays)
 
@@ -195,8 +196,8 @@ async def removed(engine: Engine, name: str) -> None:
             raise
 
 
-async def _cleaned(engine: Engine, name: str, *, polite: bool, journal: Journal) -> None:
+async def _cleaned(engine: Engine, target: str, *, polite: bool, journal: Journal) -> None:
     try:
-        await (stopped(engine, name, STOP_S["cold"]) if polite else removed(engine, name))
+        await (stopped(engine, target, STOP_S["cold"]) if polite else removed(engine, target))
     except DockerError as exc:  # the answer is worth no less for it
-        journal.event("adapter.local.left", level="warning", container=name, details=exc.details, next="localctl prune")
+        journal.event("adapter.local.left", level="warning", details=exc.details, next="localctl prune")
