@@ -116,7 +116,7 @@ def test_an_invalid_registry_is_reported_with_file_and_line(tmp_path: Path, stor
         ),
         pytest.param({"expected_digest": ZERO}, {}, "ERR_DIGEST_DRIFT", id="an image's digest for source"),
         pytest.param({"adapter": "local"}, {}, "ERR_IMAGE_UNPINNED", id="an image without a pin"),
-        pytest.param({"adapter": "modal", "expected_digest": ZERO}, {}, "ERR_ENDPOINT_MISSING", id="modal neither"),
+        pytest.param({"adapter": "modal", "expected_digest": ZERO}, {}, "ERR_MODAL_AUTH", id="no login to Modal"),
         pytest.param({"execution_id": "/"}, {}, "ERR_INPUTS", id="execution id"),
     ],
 )
