@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter
@@ -81,20 +82,22 @@ def load_engine(_secrets: Mapping[str, str]) -> Engine:
     rapidocr, omegaconf, cv2 = map(import_module, ("rapidocr", "omegaconf", "cv2"))
     threads = engine_threads()
     cv2.setNumThreads(threads)  # else one for each core of the host, whatever our share of it
-    reader = rapidocr.RapidOCR(
-        params={
-            "Global.log_level": "critical",  # a page without text is no warning
-            "Global.use_preprocess_img": False,  # `fitted` does it, and bounds the memory
-            "Global.use_cls": False,  # it turns upright lines over; `Engine.lines` looks at whole pages
-            "Global.text_score": 0.0,  # `min_confidence` decides, for each run
-            "Rec.rec_batch_num": 1,  # all of a batch are padded to its longest line: with 3, a tenth more work
-        }
-    )
     models = Path(str(rapidocr.__file__)).parent / "models"
-    # sessions of our own, because a model that rapidocr looks for is downloaded when it is not as expected
-    for part, name in MODELS.items():
+    with ThreadPoolExecutor() as pool:  # models are read while rapidocr, which imports at its first use, does so
+        # sessions of our own, because a model that rapidocr looks for is downloaded when it is not as expected
+        sessions = {part: pool.submit(model_session, models / name, threads) for part, name in MODELS.items()}
+        reader = rapidocr.RapidOCR(
+            params={
+                "Global.log_level": "critical",  # a page without text is no warning
+                "Global.use_preprocess_img": False,  # `fitted` does it, and bounds the memory
+                "Global.use_cls": False,  # it turns upright lines over; `Engine.lines` looks at whole pages
+                "Global.text_score": 0.0,  # `min_confidence` decides, for each run
+                "Rec.rec_batch_num": 1,  # all of a batch are padded to its longest line: with 3, a tenth more work
+            }
+        )
+    for part, session in sessions.items():
         with omegaconf.flag_override(reader.cfg, "allow_objects", True):  # noqa: FBT003  # its own way to say it
-            reader.cfg[part].session = model_session(models / name, threads)
+            reader.cfg[part].session = session.result()
     engine = Engine(reader)
     if not engine.read(trial_card()):
         raise RuntimeError("the engine reads nothing on a card that holds text")
