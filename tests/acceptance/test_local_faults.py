@@ -210,18 +210,27 @@ class Cable:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "cable"
         self._open: list[socket.socket] = []
+        self._serving: list[threading.Thread] = []
         self._server = socket.socket(socket.AF_UNIX)
         self._server.bind(str(self.path))
         self._server.listen(64)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
 
     def cut(self) -> None:
         """End every connection, and take no new one."""
         self.path.unlink(missing_ok=True)
-        self._server.close()
-        for each in self._open:
+        for each in (self._server, *self._open):
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Cut it, and wait for what carried over it: each end closes its own sockets."""
+        self.cut()
+        self._accepting.join()
+        for each in self._serving:
+            each.join()
+        self._server.close()
 
     def _accept(self) -> None:
         while True:
@@ -229,11 +238,18 @@ class Cable:
                 near, _ = self._server.accept()
             except OSError:
                 return
-            far = socket.socket(socket.AF_UNIX)
+            thread = threading.Thread(target=self._serve, args=(near,), daemon=True)
+            self._serving.append(thread)
+            thread.start()
+
+    def _serve(self, near: socket.socket) -> None:
+        with near, socket.socket(socket.AF_UNIX) as far:
             far.connect(SOCKET)
             self._open += [near, far]
-            for ends in ((near, far), (far, near)):
-                threading.Thread(target=self._carry, args=ends, daemon=True).start()
+            back = threading.Thread(target=self._carry, args=(far, near), daemon=True)
+            back.start()
+            self._carry(near, far)
+            back.join()
 
     @staticmethod
     def _carry(source: socket.socket, target: socket.socket) -> None:
@@ -248,7 +264,7 @@ def cable(tmp_path: Path) -> Iterator[Cable]:
     """Give a way to the engine that a test may cut."""
     made = Cable(tmp_path)
     yield made
-    made.cut()
+    made.close()
 
 
 @pytest.fixture
