@@ -606,6 +606,43 @@ def test_a_prefix_that_becomes_a_link_out_of_its_root_is_not_followed(
     assert list(elsewhere.iterdir()) == []
 
 
+def test_a_run_in_a_new_folder_asks_for_nothing_that_cannot_be_there(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder and those in it are made first and opened then: no call fails."""
+    (tmp_path / "outputs").mkdir()
+    failed: list[object] = []
+    opened = os.open
+
+    def counting(path: Any, *arguments: Any, **keywords: Any) -> int:
+        try:
+            return opened(path, *arguments, **keywords)
+        except OSError:
+            failed.append(path)
+            raise
+
+    monkeypatch.setattr(os, "open", counting)
+    workspace = make()
+    workspace.make()
+    _write(workspace, "outputs/a.txt")
+    workspace.append_trace([b"{}\n"])
+
+    assert failed == []
+
+
+def test_folders_of_an_earlier_attempt_are_used_again(make: Make, folder: Path) -> None:
+    """Each was made by somebody else, at the latest a moment ago."""
+    for path in ("outputs", "logs"):
+        (folder / path).mkdir(parents=True)
+    workspace = make()
+    workspace.make()
+
+    _write(workspace, "outputs/a.txt")
+    workspace.append_trace([b"{}\n"])
+
+    assert _files(folder) == ["logs/trace.ndjson", "outputs/a.txt"]
+
+
 def test_no_descriptor_is_left_open(make: Make) -> None:
     """A service runs for days."""
     before = len(os.listdir("/dev/fd"))  # noqa: PTH208 - only the count is wanted

@@ -142,12 +142,11 @@ class Workspace:
     def _walk(self, *, make: bool) -> int:
         resolved = os.path.realpath(self._roots.host(self.prefix))
         root = self._roots.root_of(resolved)
-        if make:
-            os.makedirs(root, exist_ok=True)  # noqa: PTH103  # the root is a setting, and may be new
-        fd = os.open(root, _DIRECTORY & ~os.O_NOFOLLOW)
-        for name in resolved[len(root) :].strip("/").split("/"):
-            fd = _step(fd, name, make=make)
-        return fd
+        *above, last = resolved[len(root) :].strip("/").split("/")
+        fd = _root(root, make=make)
+        for name in above:
+            fd = _stepped(fd, name, _opened_or_made if make else _opened)
+        return _stepped(fd, last, _made if make else _opened)
 
     def _lock_folder(self) -> None:
         try:
@@ -291,7 +290,7 @@ class Workspace:
             return known
         parent, _, name = folder.rpartition("/")
         above = self._directory(parent) if parent else self._fd
-        fd = self._directories[folder] = _step(os.dup(above), name, make=True)
+        fd = self._directories[folder] = _made(above, name)
         return fd
 
     def _temporary_name(self) -> str:
@@ -401,24 +400,50 @@ def _at_once(step: Callable[[], None]) -> None:
     step()
 
 
-def _step(parent: int, name: str, *, make: bool) -> int:
-    """Return the descriptor of directory *name* in *parent*, which is closed."""
+def _root(root: str, *, make: bool) -> int:
+    """Return the descriptor of *root*, which is a setting: it may be a link, and it may be new."""
+    flags = _DIRECTORY & ~os.O_NOFOLLOW
     try:
-        try:
-            return os.open(name, _DIRECTORY, dir_fd=parent)
-        except FileNotFoundError:
-            if not make:
-                raise
-            with contextlib.suppress(FileExistsError):  # another run makes the same parents
-                os.mkdir(name, dir_fd=parent)
-            return os.open(name, _DIRECTORY, dir_fd=parent)
+        return os.open(root, flags)
+    except FileNotFoundError:
+        if not make:
+            raise
+        os.makedirs(root, exist_ok=True)  # noqa: PTH103  # another run makes it too
+        return os.open(root, flags)
+
+
+def _stepped(parent: int, name: str, opened: Callable[[int, str], int]) -> int:
+    """Return what *opened* says of directory *name* in *parent*, which is closed."""
+    try:
+        return opened(parent, name)
+    finally:
+        os.close(parent)
+
+
+def _opened(parent: int, name: str) -> int:
+    """Return the descriptor of directory *name* in *parent*."""
+    try:
+        return os.open(name, _DIRECTORY, dir_fd=parent)
     except NotADirectoryError:
         # a link and a file in the way look alike to `open`; one is an attack, the other a disk to tidy
         if stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
         raise
-    finally:
-        os.close(parent)
+
+
+def _opened_or_made(parent: int, name: str) -> int:
+    """Return the descriptor of directory *name* in *parent*, which is most likely there."""
+    try:
+        return _opened(parent, name)
+    except FileNotFoundError:
+        return _made(parent, name)
+
+
+def _made(parent: int, name: str) -> int:
+    """Return the descriptor of directory *name* in *parent*, which is most likely new."""
+    with contextlib.suppress(FileExistsError):  # an earlier attempt's, or another run makes the same parents
+        os.mkdir(name, dir_fd=parent)
+    return _opened(parent, name)
 
 
 def _translated(exc: OSError) -> ProcessorError:
