@@ -796,6 +796,34 @@ def test_a_file_at_the_top_is_replaced_as_a_whole(workspace: Workspace, folder: 
     assert (_files(folder), workspace.rows) == (["receipt.json"], [])
 
 
+def test_a_file_at_the_top_is_written_to_its_end(
+    workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file system may take less than it is given."""
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: write(fd, bytes(data[:3])))
+
+    workspace.write_file("receipt.json", b"0123456789")
+    monkeypatch.undo()
+
+    assert (folder / "receipt.json").read_bytes() == b"0123456789"
+
+
+def test_a_file_at_the_top_that_cannot_be_written_leaves_what_was_there(
+    workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a part of the new one, and no temporary file."""
+    workspace.write_file("receipt.json", b"old")
+    monkeypatch.setattr(os, "write", _failing(os.write, errno.ENOSPC))
+
+    with pytest.raises(StorageError):
+        workspace.write_file("receipt.json", b"new")
+    monkeypatch.undo()
+
+    assert _files(folder) == ["receipt.json"]
+    assert (folder / "receipt.json").read_bytes() == b"old"
+
+
 def test_the_mirror_is_appended_to(workspace: Workspace, folder: Path) -> None:
     """Line after line, attempt after attempt."""
     workspace.append_trace([b'{"n":1}\n', b'{"n":2}\n'])

@@ -78,6 +78,7 @@ class Workspace:
         self._directories: dict[str, int] = {}
         self._taken: set[str] = set()
         self._temporary = 0
+        self._process = os.getpid()
         self._lock = threading.Lock()
 
     # --- the folder itself
@@ -255,8 +256,7 @@ class Workspace:
             StorageError: full, read-only or not permitted.
         """
         try:
-            with OutputFile(self._fd, name, self._temporary_name(), _at_once, _as_storage) as file:
-                file.write(data)
+            _put(self._fd, name, self._temporary_name(), data)
         except OSError as exc:
             raise _as_storage(exc) from exc
 
@@ -295,7 +295,7 @@ class Workspace:
 
     def _temporary_name(self) -> str:
         self._temporary += 1
-        return f".{os.getpid()}-{self._temporary}.part"
+        return f".{self._process}-{self._temporary}.part"
 
 
 class OutputFile:
@@ -311,11 +311,7 @@ class OutputFile:
         self._digest = hashlib.sha256()
         self.size_bytes = 0
         self.written: Callable[[], None] = _nothing
-        try:
-            self._fd = os.open(temporary, _NEW_FILE, 0o666, dir_fd=directory)
-        except FileExistsError:  # left by a killed run that had our process id
-            os.unlink(temporary, dir_fd=directory)
-            self._fd = os.open(temporary, _NEW_FILE, 0o666, dir_fd=directory)
+        self._fd = _new(directory, temporary)
 
     @property
     def sha256(self) -> str:
@@ -335,10 +331,8 @@ class OutputFile:
         view = memoryview(data).cast("B")
         self._digest.update(view)
         self.size_bytes += len(view)
-        rest = view
         try:
-            while rest:
-                rest = rest[os.write(self._fd, rest) :]
+            _write(self._fd, view)
         except OSError as exc:
             raise self._failed(exc) from exc
         return len(view)
@@ -396,8 +390,35 @@ def _nothing() -> None:
     return
 
 
-def _at_once(step: Callable[[], None]) -> None:
-    step()
+def _new(directory: int, temporary: str) -> int:
+    """Return the descriptor of a new file in *directory*."""
+    try:
+        return os.open(temporary, _NEW_FILE, 0o666, dir_fd=directory)
+    except FileExistsError:  # left by a killed run that had our process id
+        os.unlink(temporary, dir_fd=directory)
+        return os.open(temporary, _NEW_FILE, 0o666, dir_fd=directory)
+
+
+def _write(fd: int, data: bytes | memoryview) -> None:
+    """Write all of *data*."""
+    written = os.write(fd, data)
+    while written < len(data):
+        written += os.write(fd, memoryview(data)[written:])
+
+
+def _put(directory: int, name: str, temporary: str, data: bytes) -> None:
+    """Write the file *name* in *directory* as a whole, or leave what is there."""
+    fd = _new(directory, temporary)
+    try:
+        try:
+            _write(fd, data)
+        finally:
+            os.close(fd)
+        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary, dir_fd=directory)
+        raise
 
 
 def _root(root: str, *, make: bool) -> int:
