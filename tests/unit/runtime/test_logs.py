@@ -152,6 +152,18 @@ def test_a_line_has_time_level_event_and_fields(capfd: pytest.CaptureFixture[str
     }  # fmt: skip
 
 
+def test_a_field_of_a_handlers_own_does_not_replace_who_and_when(capfd: pytest.CaptureFixture[str]) -> None:
+    """And stands beside them under any other name."""
+    fields: dict[str, Any] = {"ts": "never", "ref": "another", "execution_id": "e2", "n": 1}
+
+    get_logger("ns/name@1").bind(execution_id="e1").event("handler.x", **fields)
+
+    record = json.loads(capfd.readouterr().err)
+    assert list(record) == ["ts", "level", "event", "ref", "execution_id", "n"]
+    assert record.pop("ts") != "never"
+    assert (record["ref"], record["execution_id"], record["n"]) == ("ns/name@1", "e1", 1)
+
+
 def test_binding_does_not_change_the_logger_that_was_bound(capfd: pytest.CaptureFixture[str]) -> None:
     """Each execution has its own."""
     log = Logger({"a": 1})

@@ -78,8 +78,9 @@ class Logger:
 
     def event(self, event: str, *, level: str = "info", **fields: object) -> None:
         """Write one line. *event* is dotted, such as ``http.run.settle``."""
-        head = {"ts": timestamp(), "level": level, "event": event, **_sink.base, **self._fields}
-        record = {**head, **fields, **head}  # whatever a handler logs, who and when stay ours
+        record: dict[str, Any] = {"ts": timestamp(), "level": level, "event": event, **_sink.base, **self._fields}
+        for name, value in fields.items():
+            record.setdefault(name, value)  # whatever a handler logs, who and when stay ours
         line = _sink.mask.dumps(record) + b"\n"
         _sink.write(line)
         if self._mirror is not None:
