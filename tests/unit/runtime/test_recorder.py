@@ -32,6 +32,7 @@ def test_a_run_ends_in_an_envelope_an_index_and_a_receipt(tmp_path: Path) -> Non
     assert validator("receipt").is_valid(receipt)
     assert validator("index").is_valid(index)
     assert receipt["envelope"] == envelope
+    assert (tmp_path / "outputs/e1/receipt.json").read_bytes().endswith(b',"envelope":' + asked.answer.body + b"}")
     assert receipt["outputs"] == index["outputs"] == envelope["outputs"]
     assert (receipt["context"], receipt["trace_id"]) == ({"who": "me"}, "a" * 32)
     assert envelope["meta"]["extra"] == {}

@@ -74,33 +74,33 @@ class Recorder:
         try:
             workspace.make_for_evidence()
             workspace.rows.sort(key=lambda row: str(row["path"]).encode())
-            envelope = self._envelope(execution)
+            body = self._mask.dumps(self._envelope(execution))
             if execution.error is None:
                 index = {"execution_id": execution.request.execution_id, "outputs": workspace.rows}
                 workspace.write_file(INDEX, self._mask.dumps(index))
-            workspace.write_file(RECEIPT, self._receipt(execution, envelope, finished_at))
+            workspace.write_file(RECEIPT, self._receipt(execution, body, finished_at))
             if self._publish is not None:
                 self._publish()
         except PrefixLockedError:  # another process has or had the prefix: its evidence is not ours to replace
-            envelope = self._envelope(execution)
+            body = self._mask.dumps(self._envelope(execution))
         except ProcessorError as exc:
             execution.error = execution.error or exc
-            envelope = self._envelope(execution)
-            self._record_anyway(execution, envelope, finished_at)
+            body = self._record_anyway(execution, finished_at)
         except Exception as exc:  # noqa: BLE001  # `publish` is foreign code
             execution.log.event("http.run.unpublished", level="error", exception=logs.formatted(exc))
             execution.error = execution.error or StorageError()
-            envelope = self._envelope(execution)
-            self._record_anyway(execution, envelope, finished_at)
-        return self._mask.dumps(envelope)
+            body = self._record_anyway(execution, finished_at)
+        return body
 
-    def _record_anyway(self, execution: Execution, envelope: dict[str, Any], finished_at: str) -> None:
-        """Leave a receipt of the failure where the disk still takes one."""
+    def _record_anyway(self, execution: Execution, finished_at: str) -> bytes:
+        """Leave a receipt of the failure where the disk still takes one; return the envelope."""
+        body = self._mask.dumps(self._envelope(execution))
         try:
             execution.workspace.forget()
-            execution.workspace.write_file(RECEIPT, self._receipt(execution, envelope, finished_at))
+            execution.workspace.write_file(RECEIPT, self._receipt(execution, body, finished_at))
         except (ProcessorError, OSError):
             execution.log.event("http.run.unrecorded", level="error")
+        return body
 
     def _envelope(self, execution: Execution) -> dict[str, Any]:
         request, error = execution.request, execution.error
@@ -118,9 +118,9 @@ class Recorder:
             meta=meta,
         )
 
-    def _receipt(self, execution: Execution, envelope: dict[str, Any], finished_at: str) -> bytes:
+    def _receipt(self, execution: Execution, envelope: bytes, finished_at: str) -> bytes:
         request = execution.request
-        return self._mask.dumps(
+        receipt = self._mask.dumps(
             {
                 "contract": "v1",
                 "ref": self._meta["ref"],
@@ -136,9 +136,10 @@ class Recorder:
                 "finished_at": finished_at,
                 "duration_ms": execution.duration_ms,
                 "trace_id": request.trace_id,
-                "envelope": envelope,
             }
         )
+        # joined as text: what is stored is the answer to the byte, and is made once
+        return b'%b,"envelope":%b}' % (receipt[:-1], envelope)
 
     # --- the same request again
 
