@@ -95,8 +95,9 @@ async def _run(
     else:
         envelope = await _watched(adapter.stream(payload, timeout_s=timeout_s), watch)
     if envelope["status"] == "success":
-        await asyncio.to_thread(artifacts.verify, envelope, prefix, roots)
-        if request.save_dir is not None:
+        if request.save_dir is None:
+            await asyncio.to_thread(artifacts.verify, envelope, prefix, roots)
+        else:
             await asyncio.to_thread(artifacts.save, envelope, prefix, roots, request.save_dir)
     return envelope
 

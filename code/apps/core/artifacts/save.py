@@ -1,46 +1,54 @@
-"""Verified outputs, copied to where the caller wants them."""
+"""Outputs, copied to where the caller wants them, and verified by the same read."""
 
+from contextlib import ExitStack
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
 from processor_runtime.envelopes import Envelope
 from processor_runtime.errors import Detail, StorageError
 from processor_runtime.prefix import Roots
 
-from .tree import copied, open_file
-from .verify import ArtifactMismatchError
+from .tree import copied
+from .verify import verify
 
 
 def save(envelope: Envelope, prefix: str, roots: Roots, folder: Path) -> None:
-    """Copy each output of *envelope* into *folder*, under its path below ``outputs/``.
+    """Verify *envelope*, and copy each of its outputs into *folder*, under its path below ``outputs/``.
 
-    Hashes are checked on what is copied. A file of the same name is replaced,
-    as `cp` does, in one step; a link of that name is replaced too, not followed.
+    The hashes are those of what was copied, so that nothing is read twice and
+    what is saved is what the envelope says. The copies get their names when all
+    are right, or none does. A file of the same name is replaced, as `cp` does,
+    in one step; a link of that name is replaced too, not followed.
+
+    Args:
+        envelope: A success, by the contract's schema.
+        prefix: The expanded write prefix that was asked for.
+        roots: What stands for it on this host.
+        folder: Where the outputs go; made if it is absent.
 
     Raises:
-        ArtifactMismatchError: an output changed since it was verified.
+        ArtifactMismatchError: as `verify`; nothing is saved.
         StorageError: *folder* cannot be written; the detail names the file.
     """
-    for row in envelope["outputs"]:
-        with _source(row, prefix, roots) as source:
-            _copy(source, folder / row["path"].removeprefix(f"{prefix}outputs/"), row)
+    parts: dict[Path, Path] = {}
+    with ExitStack() as kept:
+
+        def copy(source: BufferedReader, path: str) -> str:
+            target = folder / path.removeprefix(f"{prefix}outputs/")
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                parts[target], sha256 = kept.enter_context(copied(source, target.parent))
+            except OSError as exc:
+                raise _refused(target, exc) from exc
+            return sha256
+
+        verify(envelope, prefix, roots, copy)
+        for target, part in parts.items():
+            try:
+                part.replace(target)
+            except OSError as exc:
+                raise _refused(target, exc) from exc
 
 
-def _source(row: dict[str, Any], prefix: str, roots: Roots) -> BufferedReader:
-    try:
-        return open_file(prefix, row["path"], roots)
-    except OSError as exc:
-        raise ArtifactMismatchError(Detail(path=row["path"], message=exc.strerror or type(exc).__name__)) from exc
-
-
-def _copy(source: BufferedReader, target: Path, row: dict[str, Any]) -> None:
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with copied(source, target.parent) as (part, sha256):
-            if sha256 != row["sha256"]:
-                raise ArtifactMismatchError(Detail(path=row["path"], message="changed while it was copied"))
-            part.replace(target)
-    except OSError as exc:
-        detail = Detail(path=f"--save-dir {target.name}", message=exc.strerror or type(exc).__name__)
-        raise StorageError(detail) from exc
+def _refused(target: Path, exc: OSError) -> StorageError:
+    return StorageError(Detail(path=f"--save-dir {target.name}", message=exc.strerror or type(exc).__name__))

@@ -6,9 +6,10 @@ import os
 import stat
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from io import BufferedReader
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from processor_runtime.prefix import Roots
 
@@ -54,20 +55,45 @@ def open_file(prefix: str, path: str, roots: Roots) -> BufferedReader:
 def copied(source: BufferedReader, folder: Path) -> Iterator[tuple[Path, str]]:
     """Give a copy of *source* under a temporary name in *folder*, and the SHA-256 of what was copied.
 
-    Rename it to keep it; otherwise it is removed.
+    Rename it to keep it; otherwise it is removed. No file stays open meanwhile.
 
     Raises:
         OSError: *folder* is not there or not writable, or the disk is full.
     """
-    digest = hashlib.sha256()
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".", suffix=".part", delete=False) as part:
         path = Path(part.name)
         try:
             os.fchmod(part.fileno(), 0o644)  # others may read it: a container does, as another user
-            while chunk := source.read(_CHUNK_BYTES):
+            sha256 = _copy(source, part.file)
+        except BaseException:
+            path.unlink()
+            raise
+    try:
+        yield path, sha256
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _copy(source: BufferedReader, target: IO[bytes]) -> str:
+    """Copy *source* to *target*, and return the SHA-256 of the very bytes that were written.
+
+    They are hashed in a second thread while they are written: both leave Python
+    meanwhile, so that a large file takes the longer of both times and not their
+    sum. No more than two chunks are held.
+    """
+    digest = hashlib.sha256()
+    with ThreadPoolExecutor(1) as hasher:
+        hashed: Future[None] | None = None
+        while chunk := source.read(_CHUNK_BYTES):
+            if hashed is not None:
+                hashed.result()
+            if len(chunk) < _CHUNK_BYTES:  # the last one, mostly the only one: no thread is worth it
+                hashed = None
                 digest.update(chunk)
-                part.write(chunk)
-            part.flush()
-            yield path, digest.hexdigest()
-        finally:
-            path.unlink(missing_ok=True)
+            else:
+                hashed = hasher.submit(digest.update, chunk)
+            target.write(chunk)
+        if hashed is not None:
+            hashed.result()
+    target.flush()
+    return digest.hexdigest()
