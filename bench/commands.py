@@ -80,7 +80,7 @@ def finish(
 
 
 def runs(
-    request: Mapping[str, Any], *, repeat: int = 1, host: Mapping[str, Path], warm: bool = False, watched: bool = False
+    request: Mapping[str, Any], *, repeat: int = 1, host: Mapping[str, Path], watched: bool = False
 ) -> tuple[list[float], int]:
     """Run *request* through the use case, in a process of its own.
 
@@ -88,7 +88,6 @@ def runs(
         request: Fields of an `ExecutionRequest`, but for its id.
         repeat: How often, in one process.
         host: Fields of a `Host` that differ from this machine's.
-        warm: Whether a warm container is there meanwhile.
         watched: As for `finish`.
 
     Returns:
@@ -97,10 +96,27 @@ def runs(
     Raises:
         SkippedError: a run failed.
     """
-    changes = {name: str(path) for name, path in host.items()}
-    asked = {"request": dict(request), "repeat": repeat, "warm": warm, "host": changes}
+    asked = {"do": "runs", "request": dict(request), "repeat": repeat, "host": _written(host)}
     done = _runner(asked, watched=watched)
     return json.loads(done.stdout.splitlines()[-1]), done.peak_bytes
+
+
+def inside(do: str, *, times: int, host: Mapping[str, Path], image: str, digest: str) -> dict[str, list[float]]:
+    """Return the seconds of runs inside the LocalAdapter, and of the same without it, by who did them.
+
+    Args:
+        do: ``cold`` or ``warm``.
+        times: How many of each, at least.
+        host: As for `runs`.
+        image: The id of the image.
+        digest: Its pin.
+
+    Raises:
+        SkippedError: a run failed.
+    """
+    asked = {"do": do, "times": times, "host": _written(host), "image": image, "digest": digest}
+    found: dict[str, list[float]] = json.loads(_runner(asked).stdout.splitlines()[-1])
+    return found
 
 
 def built(ref: str) -> dict[str, str]:
@@ -110,8 +126,12 @@ def built(ref: str) -> dict[str, str]:
         SkippedError: it cannot be built.
     """
     base = {"BASE_IMAGE": make_base_image.TAG} if make_base_image.held() else {}
-    found: dict[str, str] = json.loads(_runner({"build": ref}, environ=base).stdout.splitlines()[-1])
+    found: dict[str, str] = json.loads(_runner({"do": "build", "ref": ref}, environ=base).stdout.splitlines()[-1])
     return found
+
+
+def _written(host: Mapping[str, Path]) -> dict[str, str]:
+    return {name: str(path) for name, path in host.items()}
 
 
 def _runner(asked: Mapping[str, Any], *, environ: Mapping[str, str] | None = None, watched: bool = False) -> Finished:

@@ -16,7 +16,7 @@ _SOCKET: Final = Path("/var/run/docker.sock")
 _ANSWER_S: Final = 60.0
 _HEALTHY_S: Final = 60.0
 _POLL_S: Final = 0.005
-_PORT: Final = 8000
+PORT: Final = 8000
 
 
 class Engine:
@@ -51,12 +51,17 @@ class Engine:
             raise SkippedError(f"{method} {path}: {raw.decode(errors='replace')[:300]}")
         return json.loads(raw) if raw.startswith((b"{", b"[")) else raw
 
-    def start(self, config: dict[str, Any]) -> tuple[str, str]:
-        """Make and start a container; return its id and its address on its network."""
+    def create(self, config: dict[str, Any]) -> str:
+        """Make a container; return its id."""
         made: str = self.ask("POST", "/containers/create", config)["Id"]
-        self.ask("POST", f"/containers/{made}/start")
-        networks = self.ask("GET", f"/containers/{made}/json")["NetworkSettings"]["Networks"]
-        return made, next(iter(networks.values()))["IPAddress"]
+        return made
+
+    def start(self, container: str) -> str:
+        """Start a container; return its address on its network."""
+        self.ask("POST", f"/containers/{container}/start")
+        networks = self.ask("GET", f"/containers/{container}/json")["NetworkSettings"]["Networks"]
+        address: str = next(iter(networks.values()))["IPAddress"]
+        return address
 
     def remove(self, container: str) -> None:
         """Remove a container, whatever it does."""
@@ -78,7 +83,7 @@ def until_healthy(address: str) -> None:
     """
     ends = time.monotonic() + _HEALTHY_S
     while time.monotonic() < ends:
-        connection = http.client.HTTPConnection(address, _PORT, timeout=_ANSWER_S)
+        connection = http.client.HTTPConnection(address, PORT, timeout=_ANSWER_S)
         try:
             connection.request("GET", "/healthz")
             if connection.getresponse().status == http.client.OK:
@@ -106,4 +111,4 @@ def post(connection: http.client.HTTPConnection, payload: dict[str, Any]) -> Non
 
 def connected(address: str) -> http.client.HTTPConnection:
     """Return a connection to the service at *address*."""
-    return http.client.HTTPConnection(address, _PORT, timeout=_ANSWER_S)
+    return http.client.HTTPConnection(address, PORT, timeout=_ANSWER_S)

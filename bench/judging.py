@@ -25,6 +25,7 @@ class Check:
         under: The series below it, of a subject or of `BEST_PEER`; ``None`` for a plain number.
         sense: On which side of the bound it must lie.
         bound: How far; a ratio, or in the unit of *over*.
+        difference: Whether *over* may be so much more or less than *under*, instead of so many times.
     """
 
     goal: str
@@ -33,6 +34,7 @@ class Check:
     under: Key | None
     sense: Sense
     bound: float
+    difference: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,8 @@ def judge(check: Check, results: Results) -> Outcome:
     under = best_peer(check.under, results) if check.under.subject == BEST_PEER else _measured(check.under, results)
     if under is None:
         return Outcome(check, None, "")
-    return Outcome(check, results.ratio(over, under), under.subject)
+    compared = results.difference if check.difference else results.ratio
+    return Outcome(check, compared(over, under), under.subject)
 
 
 def best_peer(key: Key, results: Results) -> Key | None:

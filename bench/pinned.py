@@ -19,6 +19,7 @@ from .environments import SkippedError
 from .paths import CODE
 from .server import free_ports
 
+_PROCESSORS: Final = "apps/core/processors"
 _STARTED_S: Final = 20.0
 _POLL_S: Final = 0.05
 
@@ -28,14 +29,19 @@ class Pinned:
     """One pinned processor.
 
     Attributes:
-        processors: The folder of processors that has it, and no other.
+        code: A copy of our code whose one processor it is.
         image: What the engine calls its image.
         digest: Its pin.
     """
 
-    processors: Path
+    code: Path
     image: str
     digest: str
+
+    @property
+    def processors(self) -> Path:
+        """The folder of processors that has it, and no other."""
+        return self.code / _PROCESSORS
 
 
 @contextmanager
@@ -59,14 +65,24 @@ def pinned(ref: str, name: str, root: Path) -> Iterator[Pinned]:
 
 
 def _written(root: Path, name: str, platform: str, reference: str) -> Path:
-    """Return a folder of processors that holds *name* with its pin."""
-    folder = root / "processors" / name
-    shutil.copytree(CODE / "apps/core/processors" / name, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    """Return a copy of our code whose one processor is *name*, with its pin."""
+    code = root / "code"
+    for part in ("apps", "backend"):  # with what Python compiled of them, as it is where they run
+        shutil.copytree(CODE / part, code / part, ignore=lambda path, _: _others(Path(path), name))
+    shutil.copy2(CODE / "manage.py", code)
+    folder = code / _PROCESSORS / name
     yaml = YAML()
     document = yaml.load(folder / "registry.yaml")
     document["image"]["platforms"] = {platform: reference}
     yaml.dump(document, folder / "registry.yaml")
-    return folder.parent
+    return code
+
+
+def _others(folder: Path, name: str) -> list[str]:
+    """Return what is not to be copied from *folder*: every processor but *name*."""
+    if folder != CODE / _PROCESSORS:
+        return []
+    return [each.name for each in folder.iterdir() if each.is_dir() and each.name not in {name, "__pycache__"}]
 
 
 @contextmanager

@@ -11,17 +11,12 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 import django
-
-if TYPE_CHECKING:
-    from apps.core.host import Host
-    from apps.core.request import ExecutionRequest
 
 
 def main() -> int:
@@ -29,23 +24,22 @@ def main() -> int:
     asked: dict[str, Any] = json.loads(sys.argv[1])
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings.test")
     django.setup()
-    answer = asyncio.run(_built(asked["build"]) if "build" in asked else _runs(asked))
-    sys.stdout.write(json.dumps(answer) + "\n")
+    sys.stdout.write(json.dumps(asyncio.run(_WORKS[asked["do"]](asked))) + "\n")
     return 0
 
 
-async def _built(ref: str) -> dict[str, str]:
-    """Return the name, the id and the platform of the image of *ref*, built from its source unless it is there."""
+async def _build(asked: dict[str, Any]) -> dict[str, str]:
+    """Return the name, the id and the platform of an image, built from its source unless it is there."""
     from apps.core.executions import resolve  # noqa: PLC0415  # Django first
     from apps.core.host import Host  # noqa: PLC0415  # the same
     from apps.core.images.build import build  # noqa: PLC0415  # the same
 
-    made = await build(resolve(ref, Host.here().processors), environ=os.environ)
+    made = await build(resolve(asked["ref"], Host.here().processors), environ=os.environ)
     return {"name": made.name, "id": made.image_id, "platform": made.platform}
 
 
 async def _runs(asked: dict[str, Any]) -> list[float]:
-    """Return the seconds of each of so many runs of one request, with or without a warm container."""
+    """Return the seconds of each of so many runs of one request."""
     from apps.core.adapters.journal import Journal  # noqa: PLC0415  # Django first
     from apps.core.executions import execute  # noqa: PLC0415  # the same
     from apps.core.host import Host  # noqa: PLC0415  # the same
@@ -58,36 +52,34 @@ async def _runs(asked: dict[str, Any]) -> list[float]:
         options["save_dir"] = Path(options["save_dir"])
     request = ExecutionRequest(execution_id=new_execution_id(), **options)
     seconds = []
-    async with _warm(request, host) if asked["warm"] else _cold():
-        for _ in range(asked["repeat"]):
-            request = replace(request, execution_id=new_execution_id())
-            began = time.perf_counter()
-            envelope = await execute(request, host, Journal())
-            seconds.append(time.perf_counter() - began)
-            if envelope["status"] != "success":
-                raise SystemExit(json.dumps(envelope))
+    for _ in range(asked["repeat"]):
+        request = replace(request, execution_id=new_execution_id())
+        began = time.perf_counter()
+        envelope = await execute(request, host, Journal())
+        seconds.append(time.perf_counter() - began)
+        if envelope["status"] != "success":
+            raise SystemExit(json.dumps(envelope))
     return seconds
 
 
-@asynccontextmanager
-async def _cold() -> AsyncIterator[None]:
-    yield
+async def _cold(asked: dict[str, Any]) -> dict[str, list[float]]:
+    from .inside import cold  # noqa: PLC0415  # Django first
+
+    return await cold(asked)
 
 
-@asynccontextmanager
-async def _warm(request: ExecutionRequest, host: Host) -> AsyncIterator[None]:
-    """Keep a warm container meanwhile, as `localctl up` and `down` do."""
-    from apps.core.adapters.journal import Journal  # noqa: PLC0415  # Django first
-    from apps.core.adapters.local import control  # noqa: PLC0415  # the same
-    from apps.core.executions import local_site, resolve  # noqa: PLC0415  # the same
+async def _warm(asked: dict[str, Any]) -> dict[str, list[float]]:
+    from .inside import warm_and_direct  # noqa: PLC0415  # Django first
 
-    site = local_site(request, resolve(request.ref, host.processors), host)
-    found = await control.up(site, request.mode, Journal())
-    try:
-        yield
-    finally:
-        await control.down(site.engine(), [found], Journal())
+    return await warm_and_direct(asked)
 
+
+_WORKS: Final[dict[str, Callable[[dict[str, Any]], Coroutine[Any, Any, Any]]]] = {
+    "build": _build,
+    "runs": _runs,
+    "cold": _cold,
+    "warm": _warm,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -81,6 +81,15 @@ class Results:
             return statistics.median(a / b for a, b in zip(above, below, strict=True))
         return statistics.median(above) / statistics.median(below)
 
+    def difference(self, over: Key, under: Key) -> float | None:
+        """Return by how much *over* is more than *under*, as `ratio` does, in their unit."""
+        above, below = self.series.get(over), self.series.get(under)
+        if not above or not below:
+            return None
+        if len(above) == len(below):
+            return statistics.median(a - b for a, b in zip(above, below, strict=True))
+        return statistics.median(above) - statistics.median(below)
+
     def keys(self, row: str, metric: str) -> Iterator[Key]:
         """Yield what was measured of *metric* in *row*."""
         return (key for key in self.series if key.row == row and key.metric == metric)

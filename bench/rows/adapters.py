@@ -1,109 +1,59 @@
-"""A cold and a warm run through the LocalAdapter, beside the same steps by hand (P8)."""
+"""A cold and a warm run through the LocalAdapter, beside the same steps without it (P8)."""
 
 from __future__ import annotations
 
+import json
 import statistics
-import time
+import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from bench.commands import runs
+from bench.by_hand import INPUTS, REF, ByHand
+from bench.commands import finish, inside
 from bench.context import Context
-from bench.engine import Engine, connected, post, until_healthy
-from bench.ids import fresh_id
+from bench.engine import Engine
+from bench.environments import SkippedError
 from bench.pinned import Pinned, pinned
 
-_REF: Final = "llm/chat@1"
-_INPUTS: Final = {"schema": "v1", "params": {"messages": [{"role": "user", "content": "Hello"}]}}
-_REQUEST: Final = {"ref": _REF, "adapter": "local", "inputs": _INPUTS}
-_COLD: Final = 3
-_NETWORK: Final = "processors-mock"  # the adapter's own, without a way out
-_UID: Final = 10001
-_GIB: Final = 2**30
+_COLD: Final = 5  # runs with a container each, in each round
+_MANAGE: Final = (sys.executable, "manage.py", "run_processor", "--ref", REF, "--adapter", "local", "--json")
 
 
 def measure(context: Context) -> None:
-    """Run the same image in alternation: through the adapter, and by Docker's API alone."""
+    """Run the same image in alternation: through the adapter, and by as little as it can be done with."""
     with context.skipping("adapters"), context.folder("disk") as root:
         engine = Engine()
-        with pinned(_REF, "llm_chat", root) as made:
-            host = {"processors": made.processors, "artifacts_root": root}
+        with pinned(REF, "llm_chat", root) as made:
+            by_hand = ByHand(engine, made.image, made.digest, root / "by-hand")
             for _ in range(context.profile.repeats):
-                # the first run of a process imports what the others have: it does not count
-                ours = runs(_REQUEST, repeat=context.profile.asks + 1, host=host, warm=True)[0][1:]
-                context.add("adapter", "local", warm_ms=statistics.median(ours) * 1000)
-                context.add("adapter", "docker", warm_ms=_warm_by_hand(engine, made, root, context.profile.asks))
-            for _ in range(context.profile.repeats):
-                ours = runs(_REQUEST, repeat=_COLD + 1, host=host)[0][1:]
-                context.add("adapter", "local", cold_ms=statistics.median(ours) * 1000)
-                by_hand = [_cold_by_hand(engine, made, root) for _ in range(_COLD)]
-                context.add("adapter", "docker", cold_ms=statistics.median(by_hand))
+                _inside(context, made, root)
+                _whole(context, made, root, by_hand)
+            for number in range(context.profile.starts + 1):
+                ours, plain = by_hand.started(plain=False), by_hand.started(plain=True)
+                if number:  # the first ones fill caches
+                    context.add("container", "processor", start_ms=ours * 1000)
+                    context.add("container", "fastapi", start_ms=plain * 1000)
 
 
-def _payload() -> dict[str, Any]:
-    return {
-        "schema": "v1",
-        "execution_id": fresh_id(),
-        "write_prefix": "/artifacts/outputs/{execution_id}/",
-        "mode": "mock",
-        "inputs": _INPUTS,
-    }
+def _inside(context: Context, made: Pinned, root: Path) -> None:
+    """Measure from within the adapter's process."""
+    host = {"processors": made.processors, "artifacts_root": root}
+    for do, times in (("warm", context.profile.asks), ("cold", _COLD)):
+        found = inside(do, times=times, host=host, image=made.image, digest=made.digest)
+        for name, seconds in found.items():
+            context.add("adapter", name, "", **{f"{do}_ms": statistics.median(seconds) * 1000})
 
 
-def _config(made: Pinned, root: Path) -> dict[str, Any]:
-    """Return a container as the adapter makes it, in all that decides how fast it is."""
-    folder = root / "by-hand"
-    folder.mkdir(mode=0o777, exist_ok=True)
-    folder.chmod(0o777)  # the container's user is another one
-    return {
-        "Image": made.image,
-        "User": f"{_UID}:{_UID}",
-        "Env": [f"IMAGE_DIGEST={made.digest}", "PROCESSOR_MODE=mock", "HOME=/tmp"],
-        "Healthcheck": {"Test": ["NONE"]},
-        "HostConfig": {
-            "NetworkMode": _NETWORK,
-            "Dns": ["127.0.0.1"],
-            "ReadonlyRootfs": True,
-            "CapDrop": ["ALL"],
-            "CpuPeriod": 100_000,
-            "CpuQuota": 100_000,
-            "Memory": _GIB,
-            "MemorySwap": _GIB,
-            "Mounts": [{"Type": "bind", "Source": str(folder), "Target": "/artifacts"}],
-            "Tmpfs": {"/tmp": "rw,nosuid,nodev,noexec,mode=1777"},  # noqa: S108  # inside
-            "LogConfig": {"Type": "local"},
-        },
-    }
-
-
-def _cold_by_hand(engine: Engine, made: Pinned, root: Path) -> float:
-    """Return the milliseconds from nothing to an answer and back to nothing."""
-    config = _config(made, root)
-    began = time.perf_counter()
-    container, address = engine.start(config)
-    try:
-        until_healthy(address)
-        connection = connected(address)
-        post(connection, _payload())
-        connection.close()
-    finally:
-        engine.remove(container)
-    return (time.perf_counter() - began) * 1000
-
-
-def _warm_by_hand(engine: Engine, made: Pinned, root: Path, asks: int) -> float:
-    """Return the median milliseconds of a run over one open connection."""
-    container, address = engine.start(_config(made, root))
-    try:
-        until_healthy(address)
-        connection = connected(address)
-        times = []
-        for _ in range(asks):
-            payload = _payload()
-            began = time.perf_counter()
-            post(connection, payload)
-            times.append(time.perf_counter() - began)
-        connection.close()
-    finally:
-        engine.remove(container)
-    return statistics.median(times) * 1000
+def _whole(context: Context, made: Pinned, root: Path, by_hand: ByHand) -> None:
+    """Measure the command from its start to its end."""
+    argv = [*_MANAGE, "--inputs-json", json.dumps(INPUTS)]
+    whole, steps = [], []
+    for number in range(_COLD + 1):
+        done = finish(argv, environ={"ARTIFACTS_ROOT": str(root)}, cwd=made.code)
+        if json.loads(done.stdout)["status"] != "success":
+            raise SkippedError(done.stdout[-400:])
+        if number:  # the first one is compiled
+            whole.append(done.seconds)
+            steps.append(by_hand.run())
+    context.add("adapter", "run_processor", whole_s=statistics.median(whole))
+    context.add("adapter", "docker", whole_s=statistics.median(steps))

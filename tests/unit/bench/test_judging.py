@@ -12,6 +12,8 @@ OURS = Key("file-disk", "ours-async", "rate", "c64")
 LEAST = Check("P1", "to the best peer", OURS, OURS._replace(subject=BEST_PEER), "at least", 3.5)
 MOST = Check("P7", "p99", Key("health", "ours-sync", "p99_ms", "spinning"), None, "at most", 250.0)
 
+WHOLE = Key("adapter", "run_processor", "whole_s")
+
 
 def results(**rates: float) -> Results:
     """Return results with the rates of some subjects."""
@@ -44,6 +46,16 @@ def test_a_goal_of_at_most_is_reached_up_to_its_bound(p99_ms: float, reached: bo
 
     assert outcome.reached is reached
     assert outcome.missed_by == p99_ms / 250.0
+
+
+@pytest.mark.parametrize(("whole_s", "reached"), [(1.25, True), (1.75, False)])
+def test_a_goal_may_be_how_much_more_something_takes(whole_s: float, reached: bool) -> None:  # noqa: FBT001  # a table
+    """Whatever it takes without."""
+    most = Check("P8", "whole", WHOLE, WHOLE._replace(subject="docker"), "at most", 0.5, difference=True)
+    outcome = judge(most, Results("quick", series={WHOLE: [whole_s], WHOLE._replace(subject="docker"): [1.0]}))
+
+    assert outcome.value == whole_s - 1.0
+    assert outcome.reached is reached
 
 
 def test_what_was_not_measured_is_not_reached() -> None:

@@ -43,6 +43,19 @@ def test_there_is_no_ratio_to_nothing(results: Results, samples: list[float] | N
     assert results.ratio(FAST, SLOW) is None
 
 
+def test_a_difference_is_the_median_of_the_rounds_differences(results: Results) -> None:
+    """50, 30 and 60, for the same reason."""
+    assert results.difference(FAST, SLOW) == 50.0
+
+
+def test_without_the_same_rounds_medians_are_taken_from_each_other(results: Results) -> None:
+    """80 and 20; and there is none to a series that was not measured."""
+    results.series[SLOW] = [20.0, 20.0]
+
+    assert results.difference(FAST, SLOW) == 60.0
+    assert results.difference(FAST, SLOW._replace(at="c8")) is None
+
+
 def test_the_spread_is_a_share_of_the_median(results: Results) -> None:
     """From 50 to 100 around 80."""
     assert results.spread(FAST) == pytest.approx(50 / 80)
