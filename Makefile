@@ -75,7 +75,7 @@ release-build: $(DEV) ## Build the wheel and source archive of HEAD into var/dis
 release-publish: $(DEV) ## Publish what lies in var/dist; the workflow's identity is the login, there is no token
 	@.venv/bin/uv publish --trusted-publishing always var/dist/*.whl var/dist/*.tar.gz
 
-bench: $(DEV) ## Measure the runtime beside its peers and its limits into bench/results: two hours on a quiet machine
+bench: $(DEV) ## Measure the runtime beside its peers and its limits into bench/results: under 40 minutes on a quiet machine
 	@$(VENV_PYTHON) -m bench run $(ARGS)
 
 bench-quick: $(DEV) ## Measure a part of it, in under two minutes, into var/bench/quick

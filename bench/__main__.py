@@ -52,14 +52,13 @@ def main() -> int:
 def measure(profile: Profile, only: tuple[str, ...]) -> int:
     """Measure the rows of *profile*, or *only* some of them, and write what came out; 1 if nothing did."""
     results = Results(profile.name)
-    context = Context(profile, results)
+    context = Context(profile, results, only or profile.rows)
     try:
         results.machine = machine() | {"wrk": wrk.version()}
         stage()
         _prepare(context)
-        for name, row in measures(only or profile.rows):
-            context.say(f"--- {name}")
-            context.row = name
+        for name, row in measures(context.rows):
+            context.begin(name)
             row(context)
             results.dump(VAR / f"{profile.name}-so-far.json")  # hours of measuring outlive a mistake in the next row
     except environments.SkippedError as exc:

@@ -6,17 +6,20 @@ import itertools
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from .environments import SkippedError
+from .forecast import left_s
 from .paths import TMPFS, VAR
 from .profiles import Profile
 from .series import Key, Results, Skip
 from .subjects import Subject
+
+T = TypeVar("T")
 
 Store = Literal["tmpfs", "disk"]
 DISK = VAR / "files"
@@ -24,19 +27,42 @@ DISK = VAR / "files"
 
 @dataclass(slots=True)
 class Context:
-    """One run of the driver; *row* is what it is at."""
+    """One run of the driver through *rows*; *row* is the one that it is at."""
 
     profile: Profile
     results: Results
+    rows: tuple[str, ...]
     row: str = ""
     _began: float = field(default_factory=time.monotonic)
+    _row_began: float = field(default_factory=time.monotonic)
+    _share: float = 0.0
+    _spent: dict[str, float] = field(default_factory=dict)
     _numbers: Iterator[int] = field(default_factory=itertools.count)
     _tag: str = field(default_factory=lambda: f"bench-{time.time_ns():x}")
 
     def say(self, text: str) -> None:
-        """Tell how far it is."""
-        sys.stderr.write(f"{time.monotonic() - self._began:7.1f} s  {text}\n")
+        """Tell *text*, how long it has taken so far, and about how long it still takes."""
+        now = time.monotonic()
+        left = ""
+        if self.row:
+            rest_s = left_s(self.profile, self.rows, self._spent, self._share, now - self._row_began)
+            left = f" {rest_s / 60:3.0f} min left"
+        sys.stderr.write(f"{now - self._began:7.1f} s{left}  {text}\n")
         sys.stderr.flush()
+
+    def begin(self, row: str) -> None:
+        """Go on to the next row."""
+        now = time.monotonic()
+        if self.row:
+            self._spent[self.row] = now - self._row_began
+        self.row, self._row_began, self._share = row, now, 0.0
+        self.say(f"--- {row}")
+
+    def counted(self, steps: Sequence[T]) -> Iterator[T]:
+        """Yield the *steps* of a row; where it is among them says how much of the row is done."""
+        for number, step in enumerate(steps):
+            self._share = number / len(steps)
+            yield step
 
     def add(self, row: str, subject: str, at: str = "", **metrics: float) -> None:
         """Add one sample for each of *metrics*, and tell it."""

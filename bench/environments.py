@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,12 @@ from .paths import CODE, PEERS, VAR
 _UV = Path(sys.executable).with_name("uv")
 _BUILD_S = 900.0
 _SHOWN_LINES = 4
-_failed: dict[Path, str] = {}  # what does not install once is not tried again by every row
+_KEPT_S = 3600.0  # another driver may still be measuring an older one
+
+
+# all that is measured is of one source, also when that changes meanwhile; what does not install is not tried again
+_prepared: dict[Environment, Path] = {}
+_failed: dict[Environment, str] = {}
 
 
 class SkippedError(Exception):
@@ -69,23 +75,25 @@ def prepare(environment: Environment) -> Path:
     Raises:
         SkippedError: it does not install here; the message holds the installer's last lines.
     """
-    folder = environment.folder
-    if folder in _failed:
-        raise SkippedError(_failed[folder])
-    if not folder.exists():
+    if environment in _failed:
+        raise SkippedError(_failed[environment])
+    if environment not in _prepared:
+        folder = environment.folder
         try:
-            _build(environment, folder)
+            if not folder.exists():
+                _build(environment, folder)
         except SkippedError as exc:
-            _failed[folder] = str(exc)
+            _failed[environment] = str(exc)
             raise
-    return folder
+        _prepared[environment] = folder
+    return _prepared[environment]
 
 
 def _build(environment: Environment, folder: Path) -> None:
-    for old in folder.parent.glob(f"{environment.name}-*"):
-        shutil.rmtree(old)
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    for old in [*folder.parent.glob(f"{environment.name}-*"), *folder.parent.glob(f".{environment.name}-*.part")]:
+        if old.stat().st_mtime < time.time() - _KEPT_S:
+            shutil.rmtree(old)
+    part = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     python = part / "bin" / "python"
     # relocatable, because it is renamed; compiled, because a first start is no start as users see it
     _uv("venv", "--quiet", "--relocatable", "--no-project", "--python", sys.executable, str(part))
@@ -96,14 +104,17 @@ def _build(environment: Environment, folder: Path) -> None:
             *("pip", "install", "--no-deps", "--compile-bytecode", "--reinstall", "--no-cache"),
             *("--build-constraints", constraints, "--python", str(python), str(package)),
         )
-    part.rename(folder)
+    try:
+        part.rename(folder)
+    except OSError:  # another driver was quicker
+        shutil.rmtree(part)
 
 
 def versions(environment: Environment, names: Iterable[str]) -> dict[str, str]:
-    """Return which versions of *names* are installed in a prepared *environment*."""
+    """Return which versions of *names* are installed in *environment*."""
     script = "import sys, importlib.metadata as m; print(*(m.version(n) for n in sys.argv[1:]), sep='\\n')"
     wanted = list(names)
-    python = environment.folder / "bin" / "python"
+    python = prepare(environment) / "bin" / "python"
     done = subprocess.run([python, "-c", script, *wanted], capture_output=True, text=True, check=True)
     return dict(zip(wanted, done.stdout.split(), strict=True))
 

@@ -54,6 +54,12 @@ def usage(root: int) -> Usage:
     return Usage(cpu_us, rss, pss, count)
 
 
+def lives(pid: int) -> bool:
+    """Whether *pid* still runs; one that has ended and waits for its parent to look does not."""
+    fields = _stat(pid)
+    return fields is not None and fields[0] != "Z"
+
+
 def _stat(pid: int) -> list[str] | None:
     """Return the fields of `/proc/PID/stat` from the state on, or ``None`` when the process has gone."""
     try:

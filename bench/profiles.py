@@ -26,7 +26,7 @@ class Profile:
         rounds: How often each load is repeated, in alternating order.
         seconds: How long a load goes on.
         warm_s: How long a server is loaded before that counts.
-        connections: How many clients at once.
+        connections: How many clients at once; one client alone is no load for peers, and for nobody without files.
         starts: How often each server is started; peers, which are slow, at most three times.
         runs: How many runs lie between the two looks at memory.
         streams: How many streams at once.
@@ -71,18 +71,18 @@ FULL: Final = Profile(
     peers=_ALL_PEERS,
     works=_ALL_WORKS,
     rounds=3,
-    seconds=5,
-    warm_s=2,
+    seconds=2,
+    warm_s=1,
     connections=(1, 8, 64),
-    starts=15,
+    starts=7,
     runs=10_000,
     streams=64,
     tokens=1000,
     asks=500,
-    health_s=10,
+    health_s=5,
     sizes=(KIB, 64 * KIB, MIB, 16 * MIB, 128 * MIB, GIB),
     outputs=(1, 10, 50, 200),
-    repeats=5,
+    repeats=3,
     big_bytes=GIB,
     folder=RESULTS,
 )
@@ -96,9 +96,9 @@ QUICK: Final = Profile(
     rounds=1,
     seconds=1,
     warm_s=1,
-    connections=(1, 64),
-    starts=2,
-    runs=1000,
+    connections=(64,),
+    starts=1,
+    runs=500,
     streams=64,
     tokens=200,
     asks=100,

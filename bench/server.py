@@ -22,7 +22,7 @@ from .subjects import ID, Request, Subject
 
 HEALTHY_S = 120.0
 _STOP_S = 15.0
-_WORKERS_STOP_S = 3.0
+_WORKERS_STOP_S = 0.5
 _POLL_S = 0.001
 _ANSWER_S = 30.0
 _HOST = "127.0.0.1"
@@ -177,7 +177,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 def _is_ours(pid: int, session: int) -> bool:
     """Whether *pid* still lives in the *session* that was begun for its server; else the number is somebody else's."""
     try:
-        return os.getsid(pid) == session
+        return os.getsid(pid) == session and processes.lives(pid)
     except ProcessLookupError:
         return False
 

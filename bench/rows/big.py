@@ -21,7 +21,7 @@ _SMALL: Final = 1024
 def measure(context: Context) -> None:
     """Run a small and a big output, and do by hand what the big one cannot do without."""
     size = context.profile.big_bytes
-    for _ in range(context.profile.repeats):
+    for _ in context.counted(range(context.profile.repeats)):
         with context.skipping("big output"), context.folder("disk") as root:
             _, idle = _run(root / "small", _SMALL)
             seconds, peak = _run(root / "big", size)

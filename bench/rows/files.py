@@ -25,7 +25,7 @@ def measure(context: Context) -> None:
         running(SUBJECTS["ours-sync"], root) as server,
     ):
         server.check(run(size_bytes=1))
-        for _ in range(context.profile.repeats):
+        for _ in context.counted(range(context.profile.repeats)):
             for size in context.profile.sizes:
                 seconds = _run_s(server, size_bytes=size)
                 rss_mib = server.usage().rss_bytes / _MIB

@@ -22,10 +22,10 @@ _EVERY_S: Final = 0.01
 
 def measure(context: Context) -> None:
     """Keep 64 runs in flight, in every kind of handler, and ask for the health meanwhile."""
-    for subject in OURS:
-        for case, params in CASES.items():
-            with context.skipping(f"health, {subject.name}, {case}"):
-                _case(context, subject, case, run(**params))
+    cases = [(subject, case) for subject in OURS for case in CASES]
+    for subject, case in context.counted(cases * context.profile.rounds):
+        with context.skipping(f"health, {subject.name}, {case}"):
+            _case(context, subject, case, run(**CASES[case]))
 
 
 def _case(context: Context, subject: Subject, case: str, request: Request) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -49,27 +50,45 @@ WORKS: Final = {
 
 def measure(context: Context) -> None:
     """Load every subject with every work that it can do."""
-    chosen = [*LIMITS, *OURS, *(peer for peer in PEERS if peer.name in context.profile.peers)]
-    for name in context.profile.works:
-        work = WORKS[name]
-        subjects = [subject for subject in chosen if work.asks in subject.requests]
-        for number in range(context.profile.rounds):
-            for subject in alternating(subjects, number):
-                with context.skipping(f"{work.name}, {subject.name}"):
-                    _round(context, work, subject)
+    profile = context.profile
+    chosen = [*LIMITS, *OURS, *(peer for peer in PEERS if peer.name in profile.peers)]
+    steps = []
+    for works in _groups([WORKS[name] for name in profile.works]):
+        subjects = [subject for subject in chosen if any(work.asks in subject.requests for work in works)]
+        steps += [(works, each) for number in range(profile.rounds) for each in alternating(subjects, number)]
+    for works, subject in context.counted(steps):
+        what = ", ".join(work.name for work in works if work.asks in subject.requests)
+        with context.skipping(f"{what}, {subject.name}"):
+            _round(context, works, subject)
 
 
-def _round(context: Context, work: Work, subject: Subject) -> None:
-    request = subject.requests[work.asks]
-    with context.folder(work.store) as root:
+def _groups(works: Sequence[Work]) -> list[list[Work]]:
+    """Return *works* by how a server is started for them: those of one group are asked of one server in turn."""
+    groups: dict[tuple[Store, bool], list[Work]] = {}
+    for work in works:
+        groups.setdefault((work.store, work.writes), []).append(work)
+    return list(groups.values())
+
+
+def _round(context: Context, works: Sequence[Work], subject: Subject) -> None:
+    with context.folder(works[0].store) as root:
         files = root / "outputs"
-        with running(subject, root, files=files if work.asks == "file" else None) as server:
-            server.check(request)
-            right = wrk.load(server, request, connections=8, seconds=context.profile.warm_s).right
-            for connections in context.profile.connections:
-                right += _load(context, work, server, request, connections)
-            if work.writes:
-                _check_written(files, right)
+        with running(subject, root, files=files if works[0].writes else None) as server:
+            for work in works:
+                if request := subject.requests.get(work.asks):
+                    server.check(request)
+                    right = wrk.load(server, request, connections=8, seconds=context.profile.warm_s).right
+                    for connections in _connections(context, work, subject):
+                        right += _load(context, work, server, request, connections)
+                    if work.writes:
+                        _check_written(files, right)
+
+
+def _connections(context: Context, work: Work, subject: Subject) -> Sequence[int]:
+    """Return how many clients there are in turn: a single one only where a goal asks for what it sees."""
+    if work.writes and subject.kind != "peer":
+        return context.profile.connections
+    return [each for each in context.profile.connections if each > 1]
 
 
 def _load(context: Context, work: Work, server: Server, request: Request, connections: int) -> int:

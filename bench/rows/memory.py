@@ -8,11 +8,11 @@ from typing import Final
 
 from bench import client
 from bench.catalogue import SUBJECTS
-from bench.context import Context
+from bench.context import Context, alternating
 from bench.environments import SkippedError
 from bench.ids import fresh_id
 from bench.server import Server, running
-from bench.subjects import ID, Request
+from bench.subjects import ID, Request, Subject
 
 _SUBJECTS: Final = ("fastapi", "ours-async", "ours-sync")
 _CLIENTS: Final = 8
@@ -22,19 +22,22 @@ _MIB: Final = 1024 * 1024
 
 def measure(context: Context) -> None:
     """Look at the memory of a service that has done nothing, let it do its work many times, and look again."""
+    subjects = [SUBJECTS[name] for name in _SUBJECTS]
+    steps = [each for number in range(context.profile.rounds) for each in alternating(subjects, number)]
+    for subject in context.counted(steps):
+        with context.skipping(f"memory, {subject.name}"):
+            _round(context, subject)
+
+
+def _round(context: Context, subject: Subject) -> None:
     runs = context.profile.runs
-    for name in _SUBJECTS:
-        subject = SUBJECTS[name]
-        with context.skipping(f"memory, {name}"), context.folder("tmpfs") as root:
-            request = subject.requests["file"]
-            with running(subject, root, files=root / "outputs") as server:
-                time.sleep(_SETTLE_S)
-                before = server.usage().rss_bytes
-                asked = Asked(server, request, runs)
-                client.run(asked.all())
-                time.sleep(_SETTLE_S)
-                after = server.usage().rss_bytes
-                context.add("memory", name, f"{runs} runs", before_mib=before / _MIB, after_mib=after / _MIB)
+    with context.folder("tmpfs") as root, running(subject, root, files=root / "outputs") as server:
+        time.sleep(_SETTLE_S)
+        before = server.usage().rss_bytes
+        client.run(Asked(server, subject.requests["file"], runs).all())
+        time.sleep(_SETTLE_S)
+        after = server.usage().rss_bytes
+        context.add("memory", subject.name, f"{runs} runs", before_mib=before / _MIB, after_mib=after / _MIB)
 
 
 class Asked:

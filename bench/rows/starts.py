@@ -22,11 +22,14 @@ def measure(context: Context) -> None:
     for subject in [*quick, *peers]:
         with context.skipping(f"starts, {subject.name}"), context.folder("tmpfs") as root, running(subject, root):
             pass
-    for number in range(context.profile.starts):
-        subjects = quick + peers if number < _PEER_STARTS else quick
-        for subject in alternating(subjects, number):
-            with context.skipping(f"starts, {subject.name}"):
-                _start(context, subject)
+    steps = [
+        each
+        for number in range(context.profile.starts)
+        for each in alternating(quick + peers if number < _PEER_STARTS else quick, number)
+    ]
+    for subject in context.counted(steps):
+        with context.skipping(f"starts, {subject.name}"):
+            _start(context, subject)
 
 
 def _start(context: Context, subject: Subject) -> None:

@@ -20,10 +20,10 @@ def measure(context: Context) -> None:
     packages = {name.split("-")[0] for name in context.profile.peers}
     peers = [peer for peer in PEERS if peer.name.split("-")[0] in packages]
     subjects = [subject for subject in (*LIMITS, *OURS, *peers) if subject.stream]
-    for number in range(context.profile.rounds):
-        for subject in alternating(subjects, number):
-            with context.skipping(f"streams, {subject.name}"):
-                _round(context, subject)
+    steps = [each for number in range(context.profile.rounds) for each in alternating(subjects, number)]
+    for subject in context.counted(steps):
+        with context.skipping(f"streams, {subject.name}"):
+            _round(context, subject)
 
 
 def _round(context: Context, subject: Subject) -> None:
