@@ -1,5 +1,72 @@
-"""What bounds a goal that is not reached, and what would be needed: words, the page has the numbers."""
+"""What bounds a goal, and what would be needed to reach it: on the page where it is missed. Numbers are the page's."""
 
 from typing import Final
 
-BOUNDS: Final[dict[str, str]] = {}
+BOUNDS: Final[dict[str, str]] = {
+    "P1": (
+        "Bounded by processor time, since nothing in a run waits. A run makes its folders, locks its prefix, and "
+        "writes output, index, receipt and mirror, each opened below a folder that is already open, never through a "
+        "link, and renamed into place, where the limit opens and writes one file. Every one of these calls gives the "
+        "interpreter's lock away and takes it back, so more connections add turns and no speed. The rest is the "
+        "judging of the request, two log lines, and the way from the server's loop to the handlers' and back. Needed: "
+        "fewer files, which the contract would have to allow, or an interpreter without that lock, or the hot path "
+        "compiled."
+    ),
+    "P2": (
+        "Bounded as with an async handler, and by threads: each run is admitted and handled in a thread of its own, "
+        "whose turn at the interpreter's lock comes after those of all others in flight. That lengthens the slowest "
+        "answers more than the middle one. Needed: fewer wake-ups for each run (runs taken from the queue in batches), "
+        "and an interpreter without that lock for the slowest."
+    ),
+    "P3": (
+        "Bounded by the contract's order and by its rules. A refusal is judged by every rule before the one that it "
+        "breaks, the prefix among them, which looks at the file system and therefore leaves the server's loop; it is "
+        "logged, and its answer names what is wrong. A replay reads and checks the receipt and looks for every output. "
+        "Needed: judging small bodies on the loop, with a file system that never blocks it, and keeping the last "
+        "receipts in memory, with proof that the files are still the same."
+    ),
+    "P4": (
+        "Bounded by what an event is here: numbered, named, one JSON object with its execution id, its secrets "
+        "masked, handed from the handler's thread to the server's loop, and kept for a slow reader; the limit and "
+        "most peers send the bare text. The first event waits until the run is admitted and its folders are made, and "
+        "is sent by the web framework's streaming response with its tasks. Needed: writing the stream to the "
+        "connection ahead of the framework, as `/run` is, and joining what a handler tells before the loop looks."
+    ),
+    "P5": (
+        "Bounded by imports. The service is built on FastAPI and uvicorn, so it starts with what a plain FastAPI app "
+        "imports, and adds the validator, the logger and its own modules, reads its registry, compiles the schema and "
+        "makes its threads. Needed: importing the documentation's and the streams' parts only when they are asked "
+        "for, or answering every route ahead of FastAPI, so that it need not be imported before the service is healthy."
+    ),
+    "P6": (
+        "Bounded by what is imported beside FastAPI (the validator, the logger, the runtime itself), and by the stacks "
+        "and arenas of the threads that admit and handle runs; what stays after many runs is the allocator's, and the "
+        "list of what ran last. Needed: fewer imports and fewer threads, or an allocator that gives memory back."
+    ),
+    "P7": (
+        "Bounded by turns at the interpreter's lock. A handler that spins in Python keeps it for a whole switch "
+        "interval, and the server's loop needs several turns for an answer, each behind every spinning handler. "
+        "Needed: a shorter switch interval, which costs the handlers a little, or answering for the health from "
+        "another process or an interpreter without that lock."
+    ),
+    "P8": (
+        "Cold, bounded by the engine: making, starting and removing a container is most of it, and the service's own "
+        "start the next part; beyond those steps the adapter sees to the network, asks which image the engine really "
+        "runs, follows the container's log until it has settled, and judges envelope and files. Warm, it finds the "
+        "container again for every run, since somebody may have replaced it, and opens a client of its own. Needed: an "
+        "engine that starts faster, or containers started ahead; and a process that stays between runs, so that "
+        "what was found and opened once is used again."
+    ),
+    "P9": (
+        "Bounded by hashing and by the disk. The service hashes what it writes, and the caller hashes what it copies, "
+        "since a file is judged by what this host reads and not by the processor's word: two copies and two hashes, "
+        "where by hand it is one of each, beside the start of the service. Hashing and writing overlap where files "
+        "are saved. Needed: the same overlap in the service, or a file system that copies by reference, so that "
+        "saving writes nothing."
+    ),
+    "P10": (
+        "Bounded by Django: its settings and the base of its commands are imported before any option is known, as "
+        "for its own help; ours adds the parser's options. Needed: an own parser in front of Django, which would no "
+        "longer be a management command."
+    ),
+}

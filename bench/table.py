@@ -122,11 +122,16 @@ def number(value: float) -> str:
 
 
 def _missed(results: Results) -> Iterable[str]:
-    """Yield what bounds each missed goal, and what would be needed."""
-    missed = {outcome.check.goal for outcome in outcomes(results) if outcome.value is not None and not outcome.reached}
-    for goal, title in TITLES.items():
-        if goal in missed and goal in BOUNDS:
-            yield f"**{goal}, {title}.** {BOUNDS[goal]}"
+    """Yield, for each missed goal, by how much at most, what bounds it, and what would be needed."""
+    missed: dict[str, float] = {}
+    for outcome in outcomes(results):
+        if outcome.value is not None and not outcome.reached:
+            goal = outcome.check.goal
+            missed[goal] = max(missed.get(goal, 0.0), outcome.missed_by)
+    if missed:
+        yield "## What bounds the goals that are missed"
+    for goal, factor in missed.items():
+        yield f"**{goal}, {TITLES[goal]}: missed by a factor of up to {factor:.2f}.** {BOUNDS[goal]}"
 
 
 def _loads(results: Results) -> Iterable[str]:

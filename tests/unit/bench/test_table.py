@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from bench import bounds
+from bench.goals import TITLES
 from bench.series import Key, Results, Skip
 from bench.table import number, page
 
@@ -63,8 +66,20 @@ def test_a_missed_goal_has_the_words_about_what_bounds_it(results: Results, monk
     monkeypatch.setitem(bounds.BOUNDS, "P7", "Threads that spin.")
     monkeypatch.setitem(bounds.BOUNDS, "P9", "The disk.")
 
-    assert "Threads that spin." in page(results)
+    assert f"**P7, {TITLES['P7']}: missed by a factor of up to 2.00.** Threads that spin." in page(results)
     assert "The disk." not in page(results)
+
+
+def test_without_a_missed_goal_nothing_is_said_about_bounds() -> None:
+    """Not even a heading."""
+    assert "bounds" not in page(Results("full"))
+
+
+@pytest.mark.parametrize("goal", TITLES)
+def test_every_goal_has_its_words_and_none_has_a_number(goal: str) -> None:
+    """Numbers on the page come from the results; the words say what would be needed."""
+    assert "Needed:" in bounds.BOUNDS[goal]
+    assert not re.search(r"\b\d", bounds.BOUNDS[goal])
 
 
 def test_what_was_not_measured_is_named(results: Results) -> None:
