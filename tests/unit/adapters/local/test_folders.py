@@ -7,11 +7,21 @@ from pathlib import Path
 
 import pytest
 
-from apps.core.adapters.local.folders import PROCESSOR_ID, Mount, User, expanded, inputs, prefix_folder, tree
+from apps.core.adapters.local.folders import (
+    PROCESSOR_ID,
+    Mount,
+    User,
+    expanded,
+    inputs,
+    own_folder,
+    prefix_folder,
+    tree,
+)
 from processor_runtime.errors import StorageError, WritePrefixError
 from processor_runtime.prefix import Roots
 
 PREFIX = "/artifacts/outputs/e1/"
+PAYLOAD = {"execution_id": "e1", "write_prefix": "/artifacts/outputs/{execution_id}"}
 
 
 @pytest.fixture
@@ -69,17 +79,56 @@ def test_a_folder_that_cannot_be_made_is_err_storage(roots: Roots, tmp_path: Pat
     assert "artifacts" in refused.value.details[0]["path"]
 
 
+def test_where_the_user_may_make_a_folder_nobody_else_does(roots: Roots) -> None:
+    """A warm container sees the whole tree, whose folders are its user's."""
+    folder = Path(roots.host(PREFIX))
+    tree(folder.parents[1], User.here())
+
+    with own_folder(PAYLOAD, roots, User.here()):
+        assert not folder.exists()
+
+    folder.parent.rmdir()
+    with own_folder(PAYLOAD, roots, User.here()):
+        assert not folder.parent.exists()
+
+
+def test_where_the_user_may_not_the_folder_is_made_for_it(roots: Roots) -> None:
+    """It may have been made by hand, or for another user."""
+    folder, user = Path(roots.host(PREFIX)), User.here()
+    tree(folder.parents[1], user)
+    folder.parent.chmod(0o500 if os.geteuid() == 0 else 0o700)
+
+    with own_folder(PAYLOAD, roots, user if os.geteuid() == 0 else User(user.uid + 1, user.gid)):
+        status = folder.stat()
+        assert (status.st_uid, status.st_gid) == (user.uid, user.gid)
+
+
+def test_what_is_no_folder_is_nobodys_to_write_in(roots: Roots) -> None:
+    """It cannot be made either."""
+    folder, user = Path(roots.host(PREFIX)), User.here()
+    tree(folder.parents[1], user)
+    folder.write_text("a file", encoding="utf-8")
+    if os.geteuid() == 0:
+        os.chown(folder, user.uid, user.gid)
+
+    with pytest.raises(StorageError), own_folder(PAYLOAD, roots, user):
+        raise AssertionError("it is a file")
+
+
 def test_a_prefix_elsewhere_is_refused(roots: Roots, tmp_path: Path) -> None:
     """What is carried to a container is `/artifacts` alone, links resolved."""
-    payload = {"execution_id": "e1", "write_prefix": "/artifacts/outputs/{execution_id}"}
-    assert expanded(payload, roots) == PREFIX
+    assert expanded(PAYLOAD, roots) == PREFIX
 
     with pytest.raises(WritePrefixError):
-        expanded({**payload, "write_prefix": "/tmp/x/"}, roots)
+        expanded({**PAYLOAD, "write_prefix": "/tmp/x/"}, roots)
+    with pytest.raises(WritePrefixError), own_folder({**PAYLOAD, "write_prefix": "/tmp/x/"}, roots, User.here()):
+        raise AssertionError("it is elsewhere")
     (tmp_path / "artifacts").mkdir()
     (tmp_path / "artifacts" / "outputs").symlink_to(tmp_path)
     with pytest.raises(WritePrefixError):
-        expanded(payload, roots)
+        expanded(PAYLOAD, roots)
+    with pytest.raises(WritePrefixError), own_folder(PAYLOAD, roots, User(os.geteuid() + 1, os.getegid())):
+        raise AssertionError("it is elsewhere")
 
 
 def test_inputs_are_mounted_read_only_where_there_are_any(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from processor_runtime.errors import Detail, StorageError
 from processor_runtime.prefix import ARTIFACTS, INPUTS, Roots, expand
 
 PROCESSOR_ID: Final = 10001  # the user of our images
+_WRITE: Final = stat.S_IWUSR | stat.S_IXUSR
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,41 @@ def prefix_folder(prefix: str, roots: Roots, user: User) -> Iterator[Path]:
         if made:
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+@contextmanager
+def own_folder(payload: Payload, roots: Roots, user: User) -> Iterator[None]:
+    """See that *user*, who sees the whole tree, finds the folder of *payload* or may make it.
+
+    As a rule the service makes it then, and resolves its links: one question
+    here, where making, giving and removing it take longer than all else that we
+    do for a run in a warm container.
+
+    Raises:
+        WritePrefixError: it is not below one of *roots*.
+        StorageError: it cannot be made.
+    """
+    prefix = expand(payload["write_prefix"], payload["execution_id"])
+    roots.check_write_lexically(prefix)
+    if _may_make(roots.host(prefix).rstrip("/"), user):
+        yield
+        return
+    with prefix_folder(expanded(payload, roots), roots, user):
+        yield
+
+
+def _may_make(folder: str, user: User) -> bool:
+    """Whether *folder*, or else the nearest one above it that is there, is *user*'s to write in."""
+    while folder:
+        try:
+            status = os.stat(folder)  # noqa: PTH116  # a Path takes longer than the question
+        except FileNotFoundError:
+            folder = folder.rpartition("/")[0]
+            continue
+        except OSError:
+            return False
+        return status.st_uid == user.uid and stat.S_ISDIR(status.st_mode) and status.st_mode & _WRITE == _WRITE
+    return False
 
 
 def tree(artifacts_root: Path, user: User) -> list[Mount]:

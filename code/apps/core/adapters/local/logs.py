@@ -1,7 +1,6 @@
 """What a container writes, read all along: nobody else empties its streams, and a full one would stop it."""
 
 import asyncio
-import contextlib
 import struct
 from asyncio import StreamReader
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from .engine import Engine
 from .tasks import end
 
 _DRAIN_S: Final = 1.0
+_READ_BYTES: Final = 64 * 1024
 _FRAME: Final = struct.Struct(">BxxxL")  # stream, length: docs.docker.com/reference/api/engine, "Attach"
 
 
@@ -65,9 +65,21 @@ async def _hear(engine: Engine, container_id: str, lines: Lines, attached: async
 
 async def copy(reader: StreamReader, lines: Lines) -> None:
     """Hand all that *reader* brings to *lines*: frames, each of one stream."""
-    with contextlib.suppress(asyncio.IncompleteReadError):
-        while True:
-            fd, length = _FRAME.unpack(await reader.readexactly(_FRAME.size))
-            lines.feed(fd, await reader.readexactly(length))
+    rest = b""
+    while chunk := await reader.read(_READ_BYTES):
+        rest = _fed(rest + chunk, lines)
     for fd in (1, 2):
         lines.end(fd)
+
+
+def _fed(data: bytes, lines: Lines) -> bytes:
+    """Hand each whole frame in *data* to *lines*, and return the rest. Several come at once: waking up costs time."""
+    begin = 0
+    while begin + _FRAME.size <= len(data):
+        fd, length = _FRAME.unpack_from(data, begin)
+        body = begin + _FRAME.size
+        if body + length > len(data):
+            break
+        lines.feed(fd, data[body : body + length])
+        begin = body + length
+    return data[begin:]

@@ -16,7 +16,7 @@ from processor_runtime.envelopes import Envelope
 from processor_runtime.prefix import Roots
 
 from .engine import NOT_FOUND, Engine, EngineRefusedError
-from .folders import User, expanded, prefix_folder
+from .folders import User, own_folder
 from .labels import Labels
 from .logs import hear
 from .network import Network
@@ -154,7 +154,7 @@ class WarmRuns:
     @asynccontextmanager
     async def _listening(self, payload: Payload) -> AsyncIterator[None]:
         execution_id = payload["execution_id"]
-        with prefix_folder(expanded(payload, self._roots), self._roots, User.here()):
+        with own_folder(payload, self._roots, User.here()):
             self._lines.expect(execution_id)
             try:
                 yield
