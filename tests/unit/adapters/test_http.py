@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx2
+import orjson
 import pytest
 
 from apps.core.adapters import http
@@ -48,3 +49,27 @@ def test_an_exception_that_nobody_foresaw_is_ours() -> None:
     assert isinstance(error, InternalError)
     assert isinstance(error, ProcessorError)
     assert not error.retryable
+
+
+@pytest.mark.parametrize("base", ["http://127.0.0.1:8000", "http://processor", "https://a--b.modal.run/below/"])
+def test_a_post_is_the_request_that_httpx2_would_make(base: str) -> None:
+    """Made by hand, because that takes a fraction of the time."""
+    client = httpx2.AsyncClient(base_url=base, headers={"authorization": "Bearer t"}, timeout=3.0)
+    payload = {"execution_id": "e1", "inputs": {"text": "ä"}}
+    theirs = client.build_request(
+        "POST", "/run", content=orjson.dumps(payload), headers={"content-type": "application/json"}, timeout=None
+    )
+
+    ours = http.post(client, "/run", payload)
+
+    assert (ours.method, ours.url, ours.extensions) == (theirs.method, theirs.url, theirs.extensions)
+    assert sorted(ours.headers.raw) == sorted(theirs.headers.raw)
+    assert ours.content == theirs.content
+
+
+def test_the_timeout_of_one_post_is_not_that_of_the_next() -> None:
+    """Who asks may set it on the request."""
+    client = httpx2.AsyncClient(base_url="http://processor")
+    http.post(client, "/run", {}).extensions["timeout"] = {"read": 1.0}
+
+    assert http.post(client, "/run", {}).extensions["timeout"]["read"] is None
