@@ -112,6 +112,16 @@ def test_a_build_that_fails_says_why(tiny: Tiny, dockerfile: str, reason: str) -
     assert any(reason in detail["message"] for detail in failed.value.details)
 
 
+def test_a_step_that_fails_leaves_no_container(tiny: Tiny, engine: Engine) -> None:
+    """The classic builder keeps that of a RUN, for whoever wants to look into it."""
+    tiny.write("Dockerfile", f'FROM scratch\nCOPY app /srv/app\nRUN ["/absent", "{tiny.name}"]\n')
+
+    with pytest.raises(DockerError):
+        made(tiny)
+
+    assert tiny.name not in engine.docker("ps", "--all", "--no-trunc", "--format", "{{.Command}}")
+
+
 def test_without_a_dockerfile_nothing_is_built(tiny: Tiny) -> None:
     """A processor that only ever ran as a process has none."""
     (tiny.folder / "Dockerfile").unlink()

@@ -164,6 +164,7 @@ def test_each_builder_gets_the_options_that_it_knows(client: Client, tmp_path: P
     assert f"DOCKER_BUILDKIT={'1' if buildx else '0'}" in environ.splitlines()
     for option in ("--load", "--provenance=false", "--progress=plain"):
         assert (option in line) is buildx
+    assert ("--force-rm" in line) is not buildx
     assert "--platform=linux/amd64" in line
     assert "--label=processor.ref=llm/chat@1" in line
     assert line[-1] == str(OWN.parents[2])

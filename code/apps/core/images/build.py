@@ -156,8 +156,8 @@ async def _run(
     if kind == "buildx":
         # One manifest for one platform, and in the engine's own store, whatever builder is the default
         options += ["--load", "--provenance=false", "--sbom=false"]
-    if kind != "classic":
-        options += ["--progress=plain"]
+    # The classic builder keeps the container of a RUN that failed, BuildKit has none
+    options += ["--force-rm"] if kind == "classic" else ["--progress=plain"]
     tell(f"building {registration.ref} with {'the classic builder' if kind == 'classic' else 'BuildKit'}")
     await docker(
         *("build", *options, str(registration.build.context)),
