@@ -38,9 +38,12 @@ def loads(data: bytes) -> Any:  # any JSON value
         value = orjson.loads(data)
     except orjson.JSONDecodeError as exc:
         raise JsonError(exc.msg) from exc
+    keys = _keys(value, 1)
+    if data.count(b":") == keys and _LONG_NUMBER.search(data) is None:
+        return value
     # what is left without its strings is structure and numbers: one colon a key
     rest = _STRING.sub(b"", data)
-    if _keys(value, 1) != rest.count(b":"):
+    if keys != rest.count(b":"):
         reason = "duplicate key"
         raise JsonError(reason)
     for number in _LONG_NUMBER.findall(rest):
