@@ -408,9 +408,11 @@ def writes_among_inputs() -> None:
 
 
 @instead(prefix.Roots, "check_write", "C-REQ-30")
-def links_are_followed(_old: Any, self: Any, text: str) -> None:
-    """A prefix may leave its root through a symlink."""
+def links_are_followed(_old: Any, self: Any, text: str) -> prefix.Place:
+    """A prefix may lead into another folder through a symlink."""
     self.check_write_lexically(text)
+    place: prefix.Place = self.place(os.path.realpath(self.host(text)))
+    return place
 
 
 @started("C-REQ-36")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from processor_runtime.errors import WritePrefixError
-from processor_runtime.prefix import Roots, expand
+from processor_runtime.prefix import Place, Roots, expand
 
 EXPANSIONS = [
     pytest.param("/artifacts/outputs/{execution_id}/", "/artifacts/outputs/e1/", id="the usual one"),
@@ -200,9 +201,21 @@ def test_a_root_may_itself_be_a_link(tmp_path: Path) -> None:
     (tmp_path / "root").symlink_to("real")
     roots = Roots.of(f"{tmp_path}/root", "/artifacts/inputs", "/artifacts")
 
-    roots.check_write(f"{tmp_path}/root/e1/")
+    found = roots.check_write(f"{tmp_path}/root/e1/")
 
-    assert roots.root_of(f"{tmp_path}/real/e1") == f"{tmp_path}/real"
+    assert found == roots.place(f"{tmp_path}/real/e1") == Place(f"{tmp_path}/real", ("e1",))
+
+
+@pytest.mark.parametrize("prefix", ["new/e1", "there/e1", "there", "link/e1", "link/new/e1", "file/e1", "file"])
+def test_a_place_is_where_the_system_finds_it(tmp_path: Path, prefix: str) -> None:
+    """Through directories, links and what is not there yet."""
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to("there")
+    (tmp_path / "file").touch()
+
+    found = Roots.of(str(tmp_path), "/artifacts/inputs", "/artifacts").check_write(f"{tmp_path}/{prefix}/")
+
+    assert "/".join((found.root, *found.names)) == os.path.realpath(tmp_path / prefix)
 
 
 def test_a_link_that_leaves_its_root_is_refused(tmp_path: Path) -> None:

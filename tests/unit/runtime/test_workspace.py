@@ -58,7 +58,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     ) -> Workspace:
         outputs = [(output, output.pattern().fullmatch) for output in OUTPUTS]
         roots = Roots.of("/artifacts", "/artifacts/inputs", str(tmp_path))
-        made.append(Workspace(prefix, roots, outputs, guard, announce))
+        made.append(Workspace(prefix, roots.check_write(prefix), outputs, guard, announce))
         return made[-1]
 
     yield workspace
@@ -155,9 +155,8 @@ def test_size_and_hash_are_of_the_whole_however_it_is_cut(
     """Bytes, bytearrays and views alike."""
     base = tmp_path_factory.mktemp("cut")
     outputs = [(OUTPUTS[0], lambda _path: True)]
-    workspace = Workspace(
-        PREFIX, Roots.of("/artifacts", "/", str(base)), outputs, lambda step: step(), lambda _row: None
-    )
+    place = Roots.of("/artifacts", "/", str(base)).check_write(PREFIX)
+    workspace = Workspace(PREFIX, place, outputs, lambda step: step(), lambda _row: None)
     workspace.make()
     with workspace.open_output("outputs/a.txt", None) as file:
         for kind, chunk in zip([bytes, bytearray, memoryview] * 2, chunks, strict=False):
@@ -623,6 +622,8 @@ def test_a_run_in_a_new_folder_asks_for_nothing_that_cannot_be_there(
 
     monkeypatch.setattr(os, "open", counting)
     workspace = make()
+    assert not workspace.exists()
+    failed.clear()
     workspace.make()
     _write(workspace, "outputs/a.txt")
     workspace.append_trace([b"{}\n"])

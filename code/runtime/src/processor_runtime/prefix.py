@@ -4,8 +4,10 @@ Paths in requests and envelopes are *logical*. `Roots` says which directory of
 this machine stands for each, so that a laptop and a container answer alike.
 """
 
+import errno
 import os
 import re
+import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -63,6 +65,19 @@ def expand(text: str, execution_id: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where a prefix is on this machine, links resolved.
+
+    Attributes:
+        root: The directory that stands for a root.
+        names: The directories from there to the prefix, at least one.
+    """
+
+    root: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Roots:
     """The logical roots of this service and the directories that stand for them.
 
@@ -87,18 +102,24 @@ class Roots:
             return self.artifacts_dir + logical[len(ARTIFACTS) :]
         return logical
 
-    def check_write(self, prefix: str) -> None:
-        """Refuse an expanded *prefix* that is not below a root, links resolved.
+    def check_write(self, prefix: str) -> Place:
+        """Return where an expanded *prefix* is, if it is below a root, links resolved.
 
         Raises:
-            WritePrefixError: the detail says which rule.
+            WritePrefixError: it is not; the detail says which rule.
         """
         self.check_write_lexically(prefix)
-        resolved = os.path.realpath(self.host(prefix))
-        if not any(_below(resolved, _resolved(self.host(root))) for root in self.write):
-            raise _refused("leaves its root through a link")
-        if _within(resolved, _resolved(self.host(INPUTS))):
+        place = self._lexical_place(prefix)
+        if not _only_directories(place):
+            place = self.place(os.path.realpath(self.host(prefix)))
+        if _within("/".join((place.root, *place.names)), _resolved(self.host(INPUTS))):
             raise _refused("must not lie in /artifacts/inputs/")
+        return place
+
+    def _lexical_place(self, prefix: str) -> Place:
+        """Return where *prefix* is if no link leads there from its root."""
+        root = next(root for root in self.write if _below(prefix.rstrip("/"), root))
+        return Place(_resolved(self.host(root)), tuple(prefix[len(root) :].strip("/").split("/")))
 
     def check_write_lexically(self, prefix: str) -> None:
         """Refuse what the text alone shows to be wrong; costs no file system call."""
@@ -107,13 +128,34 @@ class Roots:
         if not any(_below(prefix.rstrip("/"), root) for root in self.write):
             raise _refused("must lie below " + " or ".join(self.write))
 
-    def root_of(self, resolved: str) -> str:
-        """Return the resolved root on this machine that the *resolved* host path lies below."""
+    def place(self, resolved: str) -> Place:
+        """Return where the path *resolved*, of this machine and without links, lies below a root.
+
+        Raises:
+            WritePrefixError: it lies below none.
+        """
         for root in self.write:
             host = _resolved(self.host(root))
             if _below(resolved, host):
-                return host
+                return Place(host, tuple(resolved[len(host) :].strip("/").split("/")))
         raise _refused("leaves its root through a link")
+
+
+def _only_directories(place: Place) -> bool:
+    """Whether directories alone lead there, or to the first one that is not there yet.
+
+    Then no link can lead elsewhere. `realpath` looks at each directory from
+    ``/`` on, which was a tenth of what a run costs.
+    """
+    path = place.root
+    try:
+        for name in place.names:
+            path = f"{path}/{name}"
+            if not stat.S_ISDIR(os.lstat(path).st_mode):
+                return False
+    except OSError as exc:
+        return exc.errno == errno.ENOENT
+    return True
 
 
 def _split(text: str) -> list[str]:

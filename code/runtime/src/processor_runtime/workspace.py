@@ -26,7 +26,7 @@ from .errors import (
     ProcessorError,
     StorageError,
 )
-from .prefix import Roots
+from .prefix import Place
 
 RECEIPT: Final = "receipt.json"
 INDEX: Final = "outputs.json"
@@ -54,7 +54,7 @@ class Workspace:
 
     Args:
         prefix: The expanded logical write prefix, with its trailing ``/``.
-        roots: What stands for it on this machine.
+        place: Where that is on this machine.
         outputs: What the registry declares, each with the test of its paths.
         guard: Runs the step that makes a file visible, or refuses it because
             the run has settled.
@@ -66,15 +66,17 @@ class Workspace:
             caught the exception.
     """
 
-    def __init__(self, prefix: str, roots: Roots, outputs: Outputs, guard: Guard, announce: Announce) -> None:
+    def __init__(self, prefix: str, place: Place, outputs: Outputs, guard: Guard, announce: Announce) -> None:
         self.prefix = prefix
         self.rows: list[dict[str, Any]] = []
         self.violation: ProcessorError | None = None
-        self._roots = roots
+        self._place = place
         self._outputs = outputs
         self._guard = guard
         self._announce = announce
         self._fd = -1
+        self._above = -1
+        self._missing = place.names
         self._directories: dict[str, int] = {}
         self._taken: set[str] = set()
         self._temporary = 0
@@ -98,13 +100,12 @@ class Workspace:
         if self._fd >= 0:
             return True
         try:
-            self._fd = self._walk(make=False)
-        except FileNotFoundError:
-            return False
+            found = self._walk()
         except OSError as exc:
             raise StorageError(errno=exc.errno) from exc
-        self._lock_folder()
-        return True
+        if found:
+            self._lock_folder()
+        return found
 
     def make(self) -> None:
         """Make the prefix's directories and lock it.
@@ -115,7 +116,8 @@ class Workspace:
         """
         if self._fd < 0:
             try:
-                self._fd = self._walk(make=True)
+                if self._above >= 0 or not self._walk():
+                    self._make_rest()
             except OSError as exc:
                 raise StorageError(errno=exc.errno) from exc
             self._lock_folder()
@@ -134,20 +136,48 @@ class Workspace:
 
     def close(self) -> None:
         """Give up the lock and every descriptor."""
+        self.rest()
         for fd in (*self._directories.values(), self._fd):
             if fd >= 0:
                 os.close(fd)
         self._directories.clear()
         self._fd = -1
 
-    def _walk(self, *, make: bool) -> int:
-        resolved = os.path.realpath(self._roots.host(self.prefix))
-        root = self._roots.root_of(resolved)
-        *above, last = resolved[len(root) :].strip("/").split("/")
-        fd = _root(root, make=make)
-        for name in above:
-            fd = _stepped(fd, name, _opened_or_made if make else _opened)
-        return _stepped(fd, last, _made if make else _opened)
+    def rest(self) -> None:
+        """Give up what `exists` remembers of a folder that is not there: another look may be long in coming."""
+        if self._above >= 0:
+            os.close(self._above)
+            self._above = -1
+
+    def _walk(self) -> bool:
+        """Open the folder, or the deepest directory above it that is there; return whether it was the folder."""
+        if self._above < 0:
+            try:
+                self._above = os.open(self._place.root, _DIRECTORY & ~os.O_NOFOLLOW)  # a setting: it may be a link
+            except FileNotFoundError:
+                return False
+            self._missing = self._place.names
+        while self._missing:
+            try:
+                found = _opened(self._above, self._missing[0])
+            except FileNotFoundError:
+                return False
+            os.close(self._above)
+            self._above, self._missing = found, self._missing[1:]
+        self._fd, self._above = self._above, -1
+        return True
+
+    def _make_rest(self) -> None:
+        """Make what `_walk` did not find."""
+        if self._above < 0:
+            os.makedirs(self._place.root, exist_ok=True)  # noqa: PTH103  # another run makes it too
+            if self._walk():
+                return
+        while self._missing:
+            made = _made(self._above, self._missing[0])
+            os.close(self._above)
+            self._above, self._missing = made, self._missing[1:]
+        self._fd, self._above = self._above, -1
 
     def _lock_folder(self) -> None:
         try:
@@ -421,26 +451,6 @@ def _put(directory: int, name: str, temporary: str, data: bytes) -> None:
         raise
 
 
-def _root(root: str, *, make: bool) -> int:
-    """Return the descriptor of *root*, which is a setting: it may be a link, and it may be new."""
-    flags = _DIRECTORY & ~os.O_NOFOLLOW
-    try:
-        return os.open(root, flags)
-    except FileNotFoundError:
-        if not make:
-            raise
-        os.makedirs(root, exist_ok=True)  # noqa: PTH103  # another run makes it too
-        return os.open(root, flags)
-
-
-def _stepped(parent: int, name: str, opened: Callable[[int, str], int]) -> int:
-    """Return what *opened* says of directory *name* in *parent*, which is closed."""
-    try:
-        return opened(parent, name)
-    finally:
-        os.close(parent)
-
-
 def _opened(parent: int, name: str) -> int:
     """Return the descriptor of directory *name* in *parent*."""
     try:
@@ -450,14 +460,6 @@ def _opened(parent: int, name: str) -> int:
         if stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
         raise
-
-
-def _opened_or_made(parent: int, name: str) -> int:
-    """Return the descriptor of directory *name* in *parent*, which is most likely there."""
-    try:
-        return _opened(parent, name)
-    except FileNotFoundError:
-        return _made(parent, name)
 
 
 def _made(parent: int, name: str) -> int:
