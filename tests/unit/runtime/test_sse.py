@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import pytest
+from fastapi.sse import format_sse_event
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -163,3 +164,4 @@ def test_an_event_on_the_wire_has_id_name_and_one_line_of_data(text: str) -> Non
     assert lines[-2:] == ["", ""]
     fields = dict(line.split(": ", 1) for line in lines[:-2])
     assert fields == {"event": "token", "id": "7", "data": json.dumps({"text": text})}
+    assert wire == format_sse_event(data_str=json.dumps({"text": text}), event="token", id="7")

@@ -7,6 +7,7 @@ more than the whole contract (see docs/adr).
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -29,6 +30,8 @@ from .service import Service
 from .sse import HEARTBEAT_S, EventBuffer, encode
 from .workers import Handback
 
+# how long a handler that computes in Python may keep the interpreter: with n of them `/healthz` waits n times as long
+_SWITCH_S: Final = 0.0005
 _OK: Final = b'{"ok":true}'
 _JSON: Final = "application/json"
 _STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -70,13 +73,17 @@ class ProcessorApp(FastAPI):
         self.service = service
         self._expected = f"Bearer {service.settings.token}".encode() if service.settings.token else b""
         self._handback: Handback | None = None
-        self._hot = {("POST", "/run"): self._run, ("GET", "/healthz"): self._healthz}
+        self._hot = {
+            ("POST", "/run"): self._run,
+            ("POST", "/run-stream"): self._run_stream,
+            ("GET", "/healthz"): self._healthz,
+        }
         self.router.routes.extend(
             [
                 Route("/healthz", self._health, methods=["GET"]),
                 Route("/contract", self._contract, methods=["GET"]),
                 Route("/run", _Endpoint(self._run), methods=["POST"]),
-                Route("/run-stream", self._run_stream, methods=["POST"]),
+                Route("/run-stream", _Endpoint(self._run_stream), methods=["POST"]),
                 Route("/run/{execution_id}", self._cancel, methods=["DELETE"]),
             ]
         )
@@ -143,20 +150,24 @@ class ProcessorApp(FastAPI):
         self.service.call(raw, Caller(reply), http_input.trace_id(scope))
         await _send(send, await answered)
 
-    async def _run_stream(self, request: Request) -> Response:
+    async def _run_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            raw = await http_input.body(request.scope, request.receive, self.service.settings.max_body_bytes)
+            raw = await http_input.body(scope, receive, self.service.settings.max_body_bytes)
         except http_input.ClientLeftError:
-            return Response(status_code=499)
+            return
+        except ProcessorError as exc:
+            await _send(send, self.service.refusal(exc))
+            return
         stream = _Stream(self._back())
         caller = Caller(stream.reply, stream.accepted, stream.events)
-        self.service.call(raw, caller, http_input.trace_id(request.scope))
+        self.service.call(raw, caller, http_input.trace_id(scope))
         answer = await stream.begun()
         if answer is not None and answer.refused:
-            return _response(answer)
+            await _send(send, answer)
+            return
         replayed = caller.joined or (answer is not None and answer.replayed)
         headers = _STREAM_HEADERS | ({REPLAYED_HEADER: "true"} if replayed else {})
-        return EventSourceResponse(stream.read(self.service.mask.dumps), headers=headers)
+        await EventSourceResponse(stream.read(self.service.mask.dumps), headers=headers)(scope, receive, send)
 
     async def _cancel(self, request: Request) -> Response:
         execution_id = request.path_params["execution_id"]
@@ -231,8 +242,10 @@ class _Stream:
 
     async def read(self, dumps: Callable[[dict[str, Any]], bytes]) -> AsyncIterator[bytes]:
         """Yield what goes over the wire: events, heartbeats, and exactly one `done`."""
+        loop = asyncio.get_running_loop()
         number = 0
         answer: Answer | None = None
+        heartbeat = loop.call_later(HEARTBEAT_S, self._news.set)
         try:
             while answer is None:
                 answer = self._answer  # first: every event that came before it is taken below
@@ -242,20 +255,19 @@ class _Stream:
                     chunk += encode(number, name, dumps(data))
                 if answer is not None:
                     chunk += encode(number + 1, "done", answer.body)
-                yield bytes(chunk) or await self._wait()
+                if not chunk and loop.time() >= heartbeat.when():
+                    chunk += KEEPALIVE_COMMENT
+                if chunk:
+                    yield bytes(chunk)
+                    heartbeat.cancel()
+                    heartbeat = loop.call_later(HEARTBEAT_S, self._news.set)
+                if answer is None:
+                    await self._news.wait()
+                    self._news.clear()
         finally:
+            heartbeat.cancel()
             if answer is None and self._left is not None:
                 self._left()
-
-    async def _wait(self) -> bytes:
-        """Return when there is news; with a heartbeat if there is none for 15 s."""
-        try:
-            async with asyncio.timeout(HEARTBEAT_S):
-                await self._news.wait()
-        except TimeoutError:
-            return KEEPALIVE_COMMENT
-        self._news.clear()
-        return b""
 
 
 @asynccontextmanager
@@ -263,6 +275,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     assert isinstance(app, ProcessorApp)  # noqa: S101  # it is this module's own
     with shutdown.draining(app.service.drain):
         app.service.start()
+        if app.service.side_by_side:
+            sys.setswitchinterval(_SWITCH_S)
         yield
     capture.flush()
 
