@@ -11,7 +11,7 @@ from functools import partial
 
 import pytest
 
-from processor_runtime.workers import Alarms, Handback, HandlerLoop, Workers
+from processor_runtime.workers import HELD_UP_S, Alarms, Handback, HandlerLoop, Pace, Workers
 
 GENEROUS_S = 20.0
 
@@ -156,6 +156,145 @@ def test_many_jobs_from_many_threads_all_run_once() -> None:
     assert len(seen) == 400
 
 
+def test_quick_jobs_run_in_one_thread_in_order() -> None:
+    """Others would only take the interpreter's lock from it."""
+    workers, note, done = Workers(8), Note(), threading.Event()
+
+    for number in range(200):
+        workers.submit(partial(note, number))
+    workers.submit(done.set)
+
+    _wait(done)
+    assert note.numbers == list(range(200))
+    assert len(set(note.threads)) == 1
+
+
+def test_a_job_that_holds_up_others_is_left_to_its_thread() -> None:
+    """Another one takes what waits, and the first one is idle when it is done."""
+    workers, hold, note, done = Workers(8), Hold(), Note(), threading.Event()
+    workers.submit(hold)
+    _wait(hold.running)
+
+    workers.submit(partial(note, 1, done))
+
+    _wait(done)
+    assert not hold.release.is_set()
+    hold.release.set()
+    _settle_down(workers)
+    assert workers._threads == 2
+
+
+def test_who_steps_aside_holds_nobody_up() -> None:
+    """The next job need not wait until that is noticed; without one, nobody is woken."""
+    workers, note, done = Workers(8), Note(), threading.Event()
+    hold = Hold()
+
+    def blocking() -> None:
+        workers.step_aside()
+        hold()
+
+    workers.submit(blocking)
+    _wait(hold.running)
+    assert workers._threads == 1
+    workers._watched = True  # nobody looks whether a job holds up others
+    workers.submit(partial(note, 1, done))
+
+    _wait(done)
+    hold.release.set()
+
+
+def test_a_long_job_runs_beside_the_others() -> None:
+    """It neither waits for the one that leads nor leads itself."""
+    workers, hold, long, done = Workers(8), Hold(), Hold(), threading.Event()
+    workers.submit(hold)
+    _wait(hold.running)
+
+    workers.submit_long(long)
+
+    _wait(long.running)
+    workers.submit(done.set)
+    hold.release.set()
+    _wait(done)
+    long.release.set()
+    _settle_down(workers)
+
+
+def test_a_long_job_beyond_the_limit_waits_for_a_thread() -> None:
+    """And then it runs."""
+    workers, hold, done = Workers(1), Hold(), threading.Event()
+    workers.submit(hold)
+    _wait(hold.running)
+
+    workers.submit_long(done.set)
+    assert not done.is_set()
+    hold.release.set()
+
+    _wait(done)
+
+
+def test_the_loop_of_async_handlers_leads_where_there_is_one(loop: asyncio.AbstractEventLoop) -> None:
+    """More jobs than it runs in one go, too."""
+    workers, note, done = Workers(8, Handback(loop)), Note(), threading.Event()
+
+    for number in range(100):
+        workers.submit(partial(note, number))
+    workers.submit(done.set)
+
+    _wait(done)
+    assert note.numbers == list(range(100))
+    assert workers._threads == 0
+
+
+def test_a_thread_leads_as_long_as_a_handler_holds_up_the_loop(loop: asyncio.AbstractEventLoop) -> None:
+    """Then the loop does again."""
+    workers, hold, note = Workers(8, Handback(loop)), Hold(), Note()
+    loop.call_soon_threadsafe(hold)
+    _wait(hold.running)
+
+    for number in range(3):
+        done = threading.Event()
+        workers.submit(partial(note, number, done))
+        _wait(done)
+    threads = set(note.threads)
+    hold.release.set()
+    back = Hold()
+    loop.call_soon_threadsafe(back)
+    _wait(back.running)
+    back.release.set()
+    done = threading.Event()
+    workers.submit(partial(note, 3, done))
+    _wait(done)
+
+    assert len(threads) == 1
+    assert note.threads[-1] not in threads
+
+
+# --- pace
+
+
+def test_one_slow_handler_at_the_beginning_says_that_they_are_slow() -> None:
+    """And one quick one that they are not."""
+    pace = Pace()
+    assert not pace.slow
+
+    pace.note(HELD_UP_S)
+    assert pace.slow
+    pace.note(HELD_UP_S / 2)
+    assert not pace.slow
+
+
+def test_a_handler_that_was_quick_is_slow_only_after_many() -> None:
+    """Under load a quick one takes long, too."""
+    pace = Pace()
+    pace.note(0.0)
+    for _ in range(31):
+        pace.note(1.0)
+    assert not pace.slow
+
+    pace.note(1.0)
+    assert pace.slow
+
+
 # --- handback
 
 
@@ -212,6 +351,21 @@ def test_what_is_handed_back_while_jobs_run_is_not_lost(loop: asyncio.AbstractEv
     handback(lambda: again(100))
 
     _wait(done)
+
+
+def test_what_is_handed_back_without_end_leaves_the_loop_to_others(loop: asyncio.AbstractEventLoop) -> None:
+    """Each turn takes what was there when it began."""
+    handback, stopped, done = Handback(loop), threading.Event(), threading.Event()
+
+    def again() -> None:
+        if not stopped.is_set():
+            handback(again)
+
+    handback(again)
+    loop.call_soon_threadsafe(lambda: loop.call_soon(done.set))
+
+    _wait(done)
+    stopped.set()
 
 
 def test_handing_back_to_a_closed_loop_is_nothing() -> None:

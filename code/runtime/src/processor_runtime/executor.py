@@ -40,7 +40,7 @@ from .request import RunRequest
 from .run import Run
 from .settings import MODES, Settings
 from .setup import SetUpState, SetUpTask
-from .workers import SPARE_THREADS, Alarms, HandlerLoop, Workers
+from .workers import SPARE_THREADS, Alarms, HandlerLoop, Pace, Workers
 from .workspace import PrefixLockedError, Workspace
 
 _PARKED_S: Final = 0.05
@@ -100,7 +100,11 @@ class Executor:
         self._overdue = 0
         self._drained: Hook | None = None
         self.draining = False
-        self.workers = Workers(self._concurrency + SPARE_THREADS)
+        # what makes files of other machines visible takes its time: handlers must not wait for it
+        at_home = processor.is_async and refresh is None
+        home = self._handlers[settings.mode or "mock"].call if at_home else None
+        self.workers = Workers(self._concurrency + SPARE_THREADS, home)
+        self._pace = Pace()
 
     # --- what others ask
 
@@ -113,6 +117,11 @@ class Executor:
     def stuck(self) -> bool:
         """Whether every slot is held by a handler past its deadline."""
         return self._overdue >= self._concurrency
+
+    @property
+    def side_by_side(self) -> bool:
+        """Whether several handlers may compute at once, each in a thread."""
+        return self._concurrency > 1 and not self._processor.is_async
 
     def begin_setup(self) -> None:
         """Start set-up unless it began before."""
@@ -196,7 +205,7 @@ class Executor:
     def _workspace(self, execution: Execution) -> Workspace:
         return Workspace(
             execution.request.prefix,
-            self._settings.roots,
+            execution.request.place,
             self._outputs,
             execution.guarded,
             lambda row: execution.emit("output", row),
@@ -239,6 +248,7 @@ class Executor:
         if not workspace.exists():
             if self._refresh is None:
                 return None
+            workspace.rest()  # an open directory keeps a volume from being refreshed
             try:
                 self._refresh()
             except StorageError as exc:
@@ -274,6 +284,7 @@ class Executor:
                 return "slot"
             if len(self._waiting) >= self._settings.queue:
                 raise BusyError
+            execution.workspace.rest()
             self._waiting.append(execution)
             execution.held = False
             left_s = execution.arrived + execution.request.timeout_s - time.monotonic()
@@ -397,10 +408,15 @@ class Executor:
 
     def _raised(self, run: Run) -> BaseException | None:
         """Run a sync handler; return what it raises."""
+        if self._pace.slow:
+            self.workers.step_aside()
+        began = time.monotonic()
         try:
             self._processor.work(run)
         except BaseException as exc:  # noqa: BLE001  # SystemExit in a handler ends the run, not the service
             return exc
+        finally:
+            self._pace.note(time.monotonic() - began)
         return None
 
     def _ended(self, execution: Execution, run: Run, raised: BaseException | None) -> None:

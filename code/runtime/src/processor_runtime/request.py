@@ -30,7 +30,7 @@ from .errors import (
     WritePrefixError,
     WritePrefixMissingError,
 )
-from .prefix import expand
+from .prefix import Place, expand
 from .settings import MODES, Mode, Settings
 
 MAX_CONTEXT_BYTES: Final = 4096
@@ -39,6 +39,10 @@ FIELDS: Final = frozenset(
     {"schema", "execution_id", "write_prefix", "mode", "ref", "inputs", "timeout_s", "context"},
 )
 _EXECUTION_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+class TakesLongError(Exception):
+    """The request names files: to hash them takes longer than the thread that checks requests may be held up."""
 
 
 class Refusal(Exception):  # noqa: N818  # not a failure of ours: it carries one to the answer
@@ -56,6 +60,7 @@ class RunRequest:
 
     Attributes:
         prefix: The expanded logical write prefix, with its trailing ``/``.
+        place: Where that is on this machine.
         inputs: As sent.
         params: `inputs.params` with each file reference replaced by its file.
         inputs_sha256: SHA-256 of the JCS form of `inputs`, 64 digits.
@@ -64,6 +69,7 @@ class RunRequest:
 
     execution_id: str
     prefix: str
+    place: Place
     mode: Mode
     inputs: dict[str, Any]
     params: dict[str, Any]
@@ -111,7 +117,7 @@ class Rules:
         self._refresh = refresh
         self._ref = str(declaration.ref)
 
-    def check(self, raw: bytes, trace_id: str | None = None) -> RunRequest:
+    def check(self, raw: bytes, trace_id: str | None = None, *, files: bool = True) -> RunRequest:
         """Return the request in the body *raw*.
 
         Reads the file system (links of the prefix, referenced files), so the
@@ -119,6 +125,7 @@ class Rules:
 
         Raises:
             Refusal: the first rule that *raw* breaks.
+            TakesLongError: it names files, and *files* are not to be read.
         """
         try:
             body = strict_json.loads(raw)
@@ -129,12 +136,12 @@ class Rules:
         execution_id = ""
         try:
             execution_id = _execution_id(body)
-            return self._check(body, execution_id, trace_id)
+            return self._check(body, execution_id, trace_id, files=files)
         except ProcessorError as exc:
             raise Refusal(exc, execution_id) from None
 
-    def _check(self, body: dict[str, Any], execution_id: str, trace_id: str | None) -> RunRequest:
-        prefix = self._prefix(body, execution_id)
+    def _check(self, body: dict[str, Any], execution_id: str, trace_id: str | None, *, files: bool) -> RunRequest:
+        prefix, place = self._prefix(body, execution_id)
         if body.get("schema") != "v1":
             raise SchemaVersionError(Detail(path="/schema", message='must be "v1"'))
         mode = self._mode(body)
@@ -146,7 +153,7 @@ class Rules:
         if unknown:
             raise UnknownFieldError(*(Detail(path=_pointer([name]), message="unknown") for name in sorted(unknown)))
         inputs = self._inputs(body)
-        params, artifacts = self._files(inputs)
+        params, artifacts = self._files(inputs, read=files)
         try:
             self._identity()
             self._check_secrets(mode)
@@ -157,6 +164,7 @@ class Rules:
         return RunRequest(
             execution_id=execution_id,
             prefix=prefix,
+            place=place,
             mode=mode,
             inputs=inputs,
             params=params,
@@ -167,15 +175,14 @@ class Rules:
             trace_id=trace_id,
         )
 
-    def _prefix(self, body: dict[str, Any], execution_id: str) -> str:
+    def _prefix(self, body: dict[str, Any], execution_id: str) -> tuple[str, Place]:
         text = body.get("write_prefix", "")
         if text == "":
             raise WritePrefixMissingError(Detail(path="/write_prefix", message="required"))
         if not isinstance(text, str):
             raise WritePrefixError(Detail(path="/write_prefix", message="must be a string"))
         prefix = expand(text, execution_id)
-        self._settings.roots.check_write(prefix)
-        return prefix
+        return prefix, self._settings.roots.check_write(prefix)
 
     def _mode(self, body: dict[str, Any]) -> Mode:
         served = MODES if self._settings.mode is None else (self._settings.mode,)
@@ -205,13 +212,15 @@ class Rules:
             raise SchemaMismatchError(Detail(path="/inputs", message="must be an object"))
         return inputs
 
-    def _files(self, inputs: dict[str, Any]) -> tuple[dict[str, Any], tuple[Artifact, ...]]:
+    def _files(self, inputs: dict[str, Any], *, read: bool) -> tuple[dict[str, Any], tuple[Artifact, ...]]:
         params = inputs.get("params")
         if type(params) is not dict:
             return {}, ()
         opened: list[Artifact] = []
 
         def replace(reference: dict[str, Any], pointer: str) -> Artifact:
+            if not read:
+                raise TakesLongError
             artifact = open_reference(reference, pointer, self._settings.roots, self._refresh)
             opened.append(artifact)
             return artifact

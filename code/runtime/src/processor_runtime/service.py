@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Literal, Self
+from functools import partial
+from typing import Any, Final, Literal, Self
 
 from . import hosting, logs
 from .declaration import Declaration, DeclarationError
@@ -13,10 +14,13 @@ from .executor import Executor
 from .handler import Processor
 from .masking import Mask
 from .recorder import Recorder
-from .request import Refusal, Rules
+from .request import Refusal, Rules, TakesLongError
 from .schemas import compile_schema
 from .settings import MODES, Settings, SettingsError
 from .setup import SetUpState
+
+# to parse and to check more takes longer than other requests may wait for
+_LONG_BODY_BYTES: Final = 64 * 1024
 
 Hook = Callable[[], None]
 Health = Literal["ok", "starting", "failed", "draining"]
@@ -100,6 +104,11 @@ class Service:
         if self.settings.mode != "mock" and all(name in self._secrets for name in self.declaration.required_secrets):
             self._executor.begin_setup()
 
+    @property
+    def side_by_side(self) -> bool:
+        """Whether several handlers may compute at once, each in a thread."""
+        return self._executor.side_by_side
+
     # --- what it says of itself
 
     def health(self) -> Health:
@@ -147,11 +156,18 @@ class Service:
 
     def call(self, raw: bytes, caller: Caller, trace_id: str | None = None) -> None:
         """Run the request in the body *raw*; *caller* gets exactly one answer, from any thread."""
-        self._executor.workers.submit(lambda: self._admit(raw, caller, trace_id))
+        workers = self._executor.workers
+        admit = partial(self._admit, raw, caller, trace_id)
+        if len(raw) > _LONG_BODY_BYTES:
+            workers.submit_long(admit)
+        else:
+            workers.submit(partial(admit, files=False))
 
-    def _admit(self, raw: bytes, caller: Caller, trace_id: str | None) -> None:
+    def _admit(self, raw: bytes, caller: Caller, trace_id: str | None, *, files: bool = True) -> None:
         try:
-            request = self._rules.check(raw, trace_id)
+            request = self._rules.check(raw, trace_id, files=files)
+        except TakesLongError:
+            self._executor.workers.submit_long(partial(self._admit, raw, caller, trace_id))
         except Refusal as exc:
             caller.reply(self._recorder.refusal(exc.error, exc.execution_id))
         except Exception as exc:  # noqa: BLE001  # a fault of ours must not leave the caller without an answer

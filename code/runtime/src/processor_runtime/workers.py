@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final
 
 import uvloop
@@ -19,38 +20,182 @@ import uvloop
 Job = Callable[[], None]
 
 SPARE_THREADS: Final = 16
+# below what a caller notices, above what a run takes that waits for nothing
+HELD_UP_S: Final = 0.005
+# the loop has handlers to run between two jobs: this many seconds say that one of them blocks it
+_HOME_HELD_UP_S: Final = 0.025
+# looks that find nobody waiting, before the next one waits for somebody who does
+_QUIET: Final = 50
+_JOBS_IN_A_ROW: Final = 16
+_SLOW_IN_A_ROW: Final = 32
 
 
 class Workers:
-    """Runs jobs in at most *limit* threads, started when all others are busy."""
+    """Runs jobs one after another where one thread can, and side by side where that one is held up.
 
-    def __init__(self, limit: int) -> None:
+    Threads that run side by side take the interpreter's lock from each other at
+    every file call, which costs more than the call. So one thread leads and
+    takes the jobs in order. Where a job holds it up while others wait, another
+    thread takes the lead, and the first one only finishes its job.
+
+    Args:
+        limit: How many threads there are at most.
+        home: Runs a function on the loop of async handlers, if there are any:
+            the loop leads as long as no handler holds it up, because a run that
+            stays in one thread is cheaper still.
+    """
+
+    def __init__(self, limit: int, home: Callable[[Job], None] | None = None) -> None:
         self._limit = limit
-        self._jobs: queue.SimpleQueue[Job] = queue.SimpleQueue()
+        self._home = home
         self._lock = threading.Lock()
+        self._jobs: deque[Job] = deque()
+        self._long_jobs: deque[Job] = deque()
+        self._appointed: queue.SimpleQueue[object] = queue.SimpleQueue()
+        self._mine = threading.local()
         self._threads = 0
         self._idle = 0
+        self._leader: object | None = None
+        self._home_led = False
+        self._home_held_up = False
+        self._taken = 0
+        self._waiting = threading.Event()
+        self._watched = False
 
     def submit(self, job: Job) -> None:
-        """Run *job* in one of the threads. It must not raise."""
+        """Run *job*. It must not raise."""
+        self._jobs.append(job)
         with self._lock:
-            start = self._idle == 0 and self._threads < self._limit
-            if start:
-                self._threads += 1
-            elif self._idle:
-                self._idle -= 1
-        self._jobs.put(job)
-        if start:
-            threading.Thread(target=self._work, name=f"worker-{self._threads}", daemon=True).start()
+            if self._leader is None and self._appoint() and not self._home_led:
+                return
+            if not self._watched:
+                self._watched = True
+                threading.Thread(target=self._watch, name="workers", daemon=True).start()
+        if not self._waiting.is_set():
+            self._waiting.set()
 
-    def _work(self) -> None:
-        jobs = self._jobs
+    def submit_long(self, job: Job) -> None:
+        """Run *job*, which is known to take its time, in a thread beside the one that leads. It must not raise."""
+        self._long_jobs.append(job)
+        with self._lock:
+            self._wake(object())
+
+    def step_aside(self) -> None:
+        """Let another thread take the jobs that wait; the calling one, which runs a job, will be held up by it."""
+        with self._lock:
+            if self._leader is self._mine.turn:
+                self._leader = None
+                if self._jobs:
+                    self._appoint()
+
+    def _appoint(self) -> bool:
+        """Let the loop, an idle or a new thread lead, or who is done first; return whether there is one now.
+
+        The lock is held.
+        """
+        turn = object()
+        if self._home is not None and not self._home_held_up:
+            self._leader, self._home_led = turn, True
+            self._home(partial(self._lead_home, turn))
+            return True
+        if self._wake(turn):
+            self._leader, self._home_led = turn, False
+            return True
+        return False
+
+    def _wake(self, turn: object) -> bool:
+        """Give *turn* to an idle or a new thread, if there may be one. The lock is held."""
+        if self._idle:
+            self._idle -= 1
+            self._appointed.put(turn)
+        elif self._threads < self._limit:
+            self._threads += 1
+            threading.Thread(target=self._work, args=(turn,), name=f"worker-{self._threads}", daemon=True).start()
+        else:
+            return False
+        return True
+
+    def _work(self, turn: object) -> None:
         while True:
-            job = jobs.get()
-            _guarded(job)
-            del job  # an idle thread keeps no request alive
-            with self._lock:
+            self._mine.turn = turn
+            while (job := self._next(turn)) is not None:
+                _guarded(job)
+            turn = self._appointed.get()
+
+    def _next(self, turn: object) -> Job | None:
+        """Return the next job of the thread that has *turn*; without one, the thread is idle."""
+        with self._lock:
+            if self._long_jobs:
+                return self._long_jobs.popleft()
+            if self._leader is None and self._jobs:
+                self._leader, self._home_led = turn, False
+            job = self._next_of_leader(turn)
+            if job is None:
                 self._idle += 1
+            return job
+
+    def _next_of_leader(self, turn: object) -> Job | None:
+        """Return the next job if *turn* leads; if there is none, nobody leads. The lock is held."""
+        if self._leader is turn:
+            if self._jobs:
+                self._taken += 1
+                return self._jobs.popleft()
+            self._leader = None
+        return None
+
+    def _lead_home(self, turn: object) -> None:
+        """Run jobs on the loop, in turns with what else it runs."""
+        assert self._home is not None  # noqa: S101  # `_appoint` calls it there
+        for _ in range(_JOBS_IN_A_ROW):
+            with self._lock:
+                self._home_held_up = False
+                job = self._next_of_leader(turn)
+            if job is None:
+                return
+            _guarded(job)
+        self._home(partial(self._lead_home, turn))
+
+    def _watch(self) -> None:
+        """Give the lead away where a job has it for long while others wait."""
+        seen: tuple[object, int] | None = None
+        since = 0.0
+        quiet = 0
+        while True:
+            self._waiting.wait()
+            time.sleep(HELD_UP_S)
+            at = time.monotonic()
+            with self._lock:
+                quiet = 0 if self._jobs else quiet + 1
+                if quiet == _QUIET:
+                    quiet = 0
+                    self._waiting.clear()
+                now = (self._leader, self._taken) if self._jobs else None
+                if now != seen:
+                    seen, since = now, at
+                elif now and at - since >= (_HOME_HELD_UP_S if self._home_led else HELD_UP_S):
+                    self._home_held_up = self._home_held_up or self._home_led
+                    self._leader = None
+                    self._appoint()
+
+
+class Pace:
+    """Whether handlers hold up the thread that runs them, judged by the recent ones.
+
+    One quick run says that they do not; many slow ones in a row that they do:
+    under load a quick one may be slow too, and must not be taken for another kind.
+    """
+
+    def __init__(self) -> None:
+        self._slow_in_a_row = _SLOW_IN_A_ROW - 1  # the first one decides
+
+    @property
+    def slow(self) -> bool:
+        """Whether the next one is likely to take longer than `HELD_UP_S`."""
+        return self._slow_in_a_row >= _SLOW_IN_A_ROW
+
+    def note(self, seconds: float) -> None:
+        """A handler took so long."""
+        self._slow_in_a_row = 0 if seconds < HELD_UP_S else self._slow_in_a_row + 1
 
 
 def _guarded(job: Job) -> None:
@@ -85,7 +230,7 @@ class Handback:
         # first the flag: a job that arrives from here on wakes the loop again
         self._woken = False
         waiting = self._waiting
-        while waiting:
+        for _ in range(len(waiting)):  # not what these cause: the loop has others to serve
             _guarded(waiting.popleft())
 
 
@@ -95,6 +240,7 @@ class HandlerLoop:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop
+        self._thread: threading.Thread
         self._handback: Handback | None = None
         self._tasks: set[asyncio.Task[BaseException | None]] = set()
 
@@ -114,6 +260,7 @@ class HandlerLoop:
                 even if it was cancelled before its first step.
         """
         handback = self._running()
+        here = threading.get_ident() == self._thread.ident
 
         def finished(task: asyncio.Task[BaseException | None]) -> None:
             coroutine.close()  # cancelled before its first step, it would warn that nobody awaited it
@@ -126,7 +273,14 @@ class HandlerLoop:
             task.add_done_callback(finished)
             started(lambda: handback(_cancel(task)))
 
-        handback(begin)
+        if here:
+            begin()
+        else:
+            handback(begin)
+
+    def call(self, job: Job) -> None:
+        """Run *job* on the loop."""
+        self._running()(job)
 
     def wait_for(self, awaitable: Awaitable[Any]) -> Any:
         """Run *awaitable* and return what it returns; called from another thread, which waits."""
@@ -142,7 +296,8 @@ class HandlerLoop:
             if self._handback is None:
                 self._loop = uvloop.new_event_loop()
                 self._handback = Handback(self._loop)
-                threading.Thread(target=self._loop.run_forever, name="handlers", daemon=True).start()
+                self._thread = threading.Thread(target=self._loop.run_forever, name="handlers", daemon=True)
+                self._thread.start()
             return self._handback
 
 
