@@ -13,10 +13,10 @@ BOUNDS: Final[dict[str, str]] = {
         "compiled."
     ),
     "P2": (
-        "Bounded as with an async handler, and by threads: each run is admitted and handled in a thread of its own, "
-        "whose turn at the interpreter's lock comes after those of all others in flight. That lengthens the slowest "
-        "answers more than the middle one. Needed: fewer wake-ups for each run (runs taken from the queue in batches), "
-        "and an interpreter without that lock for the slowest."
+        "Bounded as with an async handler, and by two threads that take the interpreter's lock from each other: one "
+        "runs admission, handler and settling of one run after another, the server's loop reads and answers. The "
+        "slowest answers are those that wait behind a whole round of the others. Needed: fewer files, or an "
+        "interpreter without that lock."
     ),
     "P3": (
         "Bounded by the contract's order and by its rules. A refusal is judged by every rule before the one that it "
@@ -28,9 +28,9 @@ BOUNDS: Final[dict[str, str]] = {
     "P4": (
         "Bounded by what an event is here: numbered, named, one JSON object with its execution id, its secrets "
         "masked, handed from the handler's thread to the server's loop, and kept for a slow reader; the limit and "
-        "most peers send the bare text. The first event waits until the run is admitted and its folders are made, and "
-        "is sent by the web framework's streaming response with its tasks. Needed: writing the stream to the "
-        "connection ahead of the framework, as `/run` is, and joining what a handler tells before the loop looks."
+        "most peers send the bare text. The first event waits until the run is admitted and its folders are made. "
+        "Needed: joining what a handler tells before the loop looks, or an interpreter in which handler and loop run "
+        "side by side."
     ),
     "P5": (
         "Bounded by imports. The service is built on FastAPI and uvicorn, so it starts with what a plain FastAPI app "
@@ -45,9 +45,9 @@ BOUNDS: Final[dict[str, str]] = {
     ),
     "P7": (
         "Bounded by turns at the interpreter's lock. A handler that spins in Python keeps it for a whole switch "
-        "interval, and the server's loop needs several turns for an answer, each behind every spinning handler. "
-        "Needed: a shorter switch interval, which costs the handlers a little, or answering for the health from "
-        "another process or an interpreter without that lock."
+        "interval, which is shortened already, and the server's loop needs several turns for an answer, each behind "
+        "every spinning handler. Needed: answering for the health from another process, or an interpreter without "
+        "that lock."
     ),
     "P8": (
         "Cold, bounded by the engine: making, starting and removing a container is most of it, and the service's own "
