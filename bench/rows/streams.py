@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 
 from bench import client
@@ -30,7 +31,8 @@ def _round(context: Context, subject: Subject) -> None:
     profile, stream = context.profile, subject.stream
     assert stream is not None  # noqa: S101  # chosen for it
     with context.folder("tmpfs") as root, running(subject, root) as server:
-        client.run(_many(server, stream, streams=8, tokens=10))  # what is made at the first use is made here
+        with contextlib.suppress(SkippedError):  # Cog may end a short stream without its tokens; what counts is checked
+            client.run(_many(server, stream, streams=8, tokens=10))  # what is made at the first use is made here
         rate, tokens, cpu_us = client.run(_many(server, stream, profile.streams, profile.tokens))
         context.add(
             "streams", subject.name, f"{profile.streams}x{profile.tokens}", rate=rate, tokens_rate=tokens, cpu_us=cpu_us
