@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from processor_runtime import artifacts, canonical
 from processor_runtime.artifacts import Artifact
-from processor_runtime.request import Refusal, Rules, RunRequest
+from processor_runtime.request import Refusal, Rules, RunRequest, TakesLongError
 from processor_runtime.schemas import compile_schema, validator
 from tests.unit.runtime.json_values import values
 from tests.unit.runtime.services import declared, payload, set_for
@@ -99,6 +99,16 @@ def test_a_good_request_is_taken_as_it_is(judged: Judged) -> None:
     assert (found.timeout_s, found.context, found.trace_id) == (1.5, {"a": [None]}, "f" * 32)
     assert [artifact.path for artifact in found.artifacts] == ["/artifacts/inputs/page.png"]
     assert validator("request").is_valid(body)
+
+
+def test_files_are_left_to_a_thread_that_may_take_long(judged: Judged) -> None:
+    """A request that names none is judged at once."""
+    named = json.dumps(payload(inputs={"schema": "v1", "params": {"document": [FILE]}})).encode()
+
+    with pytest.raises(TakesLongError):
+        judged.rules().check(named, files=False)
+
+    assert judged.rules().check(json.dumps(payload()).encode(), files=False).artifacts == ()
 
 
 def test_what_is_optional_may_be_absent(judged: Judged) -> None:
