@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from .bounds import BOUNDS
 from .catalogue import SUBJECTS
@@ -18,21 +18,28 @@ _WORKS = {
     "replay": "Replays: the same request again, answered from its receipt",
 }
 _INTRODUCTION = (
-    "Generated from `results.json` by `make generate`; `make bench` measures again. How each number is made, and what "
-    "it does not say, is in [the driver's README](../README.md). In brackets: how many times the limit, which is the "
-    "bare ASGI callable doing the same (for refusals and replays: answering an echo)."
+    "Generated from `bench/results/results.json` by `make generate`; `make bench` measures again. How each number is "
+    "made, and what it does not say, is in {readme}. In brackets: how many times the limit, which is the bare ASGI "
+    "callable doing the same (for refusals and replays: answering an echo)."
 )
 _LIMIT = "bare"
 _FEW = 10
 _UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 
 
-def page(results: Results) -> str:
-    """Return the whole page of *results*."""
+def page(results: Results, readme: str, pictures: Mapping[str, str]) -> str:
+    """Return the whole page of *results*.
+
+    Args:
+        results: What was measured.
+        readme: How the page says where the driver's README is.
+        pictures: What each picture shows, by its name beside the page.
+    """
     parts = [
         "# Measured side by side",
-        _INTRODUCTION,
+        _INTRODUCTION.format(readme=readme),
         "; ".join(f"{name}: {value}" for name, value in results.machine.items()) + f"; profile: {results.profile}.",
+        *(f"![{what}]({name})" for name, what in pictures.items()),
         "## Goals",
         goals(results),
         *_missed(results),

@@ -64,6 +64,31 @@ def test_everything_is_written_beside_the_results(results: Results, tmp_path: Pa
     assert {path.name for path in tmp_path.iterdir()} == {"results.json", "results.md", "throughput.svg"}
 
 
+def test_the_page_shows_the_pictures_that_are_drawn(results: Results) -> None:
+    """And no other; it leads to the driver's README."""
+    text = report.files(results)["results.md"]
+
+    assert "](throughput.svg)" in text
+    assert "](streams.svg)" not in text
+    assert "](../README.md)" in text
+
+
+def test_the_site_has_the_same_page_and_pictures(results: Results) -> None:
+    """Without a link that leaves the site."""
+    beside, site = report.files(results), report.site(results)
+
+    assert site.keys() - {"performance.md"} == beside.keys() - {"results.md"}
+    assert site["performance.md"] == beside["results.md"].replace(
+        "[the driver's README](../README.md)", "`bench/README.md`"
+    )
+
+
+def test_before_anything_is_measured_the_site_says_so() -> None:
+    """Its navigation names the page all the same."""
+    assert list(report.site(None)) == ["performance.md"]
+    assert "make bench" in report.site(None)["performance.md"]
+
+
 def test_a_picture_is_well_formed_and_to_scale() -> None:
     """A bar of half the value is half as long."""
     drawn = ET.fromstring(bars("A & B", "note", [Bar("x < y", 10.0, "ours"), Bar("z", 5.0, "peer")]))  # noqa: S314  # ours

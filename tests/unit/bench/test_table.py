@@ -9,7 +9,8 @@ import pytest
 from bench import bounds
 from bench.goals import TITLES
 from bench.series import Key, Results, Skip
-from bench.table import number, page
+from bench.table import number
+from bench.table import page as whole_page
 
 
 @pytest.fixture
@@ -24,6 +25,11 @@ def results() -> Results:
     found.add(Key("health", "ours-async", "p99_ms", "spinning"), 500.0)
     found.skipped = [Skip("loads", "file-disk, cog", "uv pip ended with status 1: a | b")]
     return found
+
+
+def page(results: Results) -> str:
+    """Return the page, as beside the results, without pictures."""
+    return whole_page(results, "README.md", {})
 
 
 def rows(text: str, label: str) -> list[list[str]]:
