@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from apps.core.adapters.errors import HealthError
 from apps.core.adapters.local import control
 from apps.core.adapters.local.control import Found
+from apps.core.adapters.local.folders import User
 from apps.core.adapters.local.image import host_platform
 from apps.core.host import Host
 from tests.support.executions import SECRET, Story, payload
@@ -222,6 +225,27 @@ def test_many_runs_over_one_connection(boxes: Boxes, host: Host, story: Story) -
 
         assert [each["status"] for each in envelopes] == ["success"] * 3
         assert warmly(story) == [container.name]
+
+
+def test_a_link_out_of_the_tree_is_refused_by_whoever_would_follow_it(
+    boxes: Boxes, host: Host, story: Story, tmp_path: Path
+) -> None:
+    """Its target is the container's own user's to write in, so nobody makes the folder for it; the service does not."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    os.chown(elsewhere, User.here().uid, User.here().gid)
+    asked = {**payload("fix/box@1", do="look"), "write_prefix": "/artifacts/outputs/out/{execution_id}/"}
+
+    async def once() -> JsonObject:
+        async with boxes.adapter(host, story).joined("mock") as adapter:
+            return await adapter.run(asked, timeout_s=30)
+
+    with warm(boxes, host):
+        (host.artifacts_root / "outputs" / "out").symlink_to(elsewhere)
+        envelope = asyncio.run(once())
+
+    assert envelope["error"]["code"] == "ERR_WRITE_PREFIX"
+    assert list(elsewhere.iterdir()) == []
 
 
 def test_without_a_warm_container_there_is_no_connection_to_keep(boxes: Boxes, host: Host, story: Story) -> None:
