@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from .commands import finish
 from .engine import PORT, Engine, connected, post, until_healthy
 from .ids import fresh_id
 from .paths import LIMITS, PEERS
@@ -19,6 +21,18 @@ _UID: Final = 10001
 _GIB: Final = 2**30
 _PERIOD_US: Final = 100_000
 _PIDS: Final = 512
+# no more than the adapter gives a container, and no less
+_SCRIPT: Final = f"""
+made=$(docker run --detach --network {_NETWORK} --dns 127.0.0.1 --read-only --cap-drop ALL --pids-limit {_PIDS} \\
+    --security-opt no-new-privileges --cpus 1 --memory 1g --memory-swap 1g --tmpfs /tmp --log-driver local \\
+    --no-healthcheck --user {_UID}:{_UID} --env HOME=/tmp --env PROCESSOR_MODE=mock --env "IMAGE_DIGEST=$DIGEST" \\
+    --volume "$FOLDER:/artifacts" "$IMAGE")
+trap 'docker rm --force --volumes "$made"' EXIT
+address='{{{{range .NetworkSettings.Networks}}}}{{{{.IPAddress}}}}{{{{end}}}}'
+at=http://$(docker inspect --format "$address" "$made"):{PORT}
+until curl --silent --fail --output /dev/null "$at/healthz"; do sleep 0.005; done
+curl --silent --fail --header 'Content-Type: application/json' --data "$BODY" "$at/run"
+"""
 
 
 def payload() -> dict[str, Any]:
@@ -63,6 +77,21 @@ class ByHand:
         finally:
             self.engine.remove(container)
         return time.perf_counter() - began
+
+    def script(self) -> float:
+        """Return the seconds of `run`, as a shell script of Docker's own command and curl.
+
+        Raises:
+            SkippedError: a step failed.
+        """
+        self._config()
+        environ = {
+            "IMAGE": self.image,
+            "DIGEST": self.digest,
+            "FOLDER": str(self.folder),
+            "BODY": json.dumps(payload()),
+        }
+        return finish(["sh", "-euc", _SCRIPT], environ=environ).seconds
 
     def started(self, *, plain: bool) -> float:
         """Return the seconds from a container's start to its first healthy answer.

@@ -14,6 +14,7 @@ from bench.context import Context
 from bench.engine import Engine
 from bench.environments import SkippedError
 from bench.pinned import Pinned, pinned
+from bench.tools import ensure
 
 _COLD: Final = 5  # runs with a container each, in each round
 _MANAGE: Final = (sys.executable, "manage.py", "run_processor", "--ref", REF, "--adapter", "local", "--json")
@@ -22,6 +23,7 @@ _MANAGE: Final = (sys.executable, "manage.py", "run_processor", "--ref", REF, "-
 def measure(context: Context) -> None:
     """Run the same image in alternation: through the adapter, and by as little as it can be done with."""
     with context.skipping("adapters"), context.folder("disk") as root:
+        ensure("curl")
         engine = Engine()
         with pinned(REF, "llm_chat", root) as made:
             by_hand = ByHand(engine, made.image, made.digest, root / "by-hand")
@@ -45,15 +47,15 @@ def _inside(context: Context, made: Pinned, root: Path) -> None:
 
 
 def _whole(context: Context, made: Pinned, root: Path, by_hand: ByHand) -> None:
-    """Measure the command from its start to its end."""
+    """Measure the command from its start to its end, beside a script."""
     argv = [*_MANAGE, "--inputs-json", json.dumps(INPUTS)]
-    whole, steps = [], []
+    whole, script = [], []
     for number in range(_COLD + 1):
         done = finish(argv, environ={"ARTIFACTS_ROOT": str(root)}, cwd=made.code)
         if json.loads(done.stdout)["status"] != "success":
             raise SkippedError(done.stdout[-400:])
         if number:  # the first one is compiled
             whole.append(done.seconds)
-            steps.append(by_hand.run())
+            script.append(by_hand.script())
     context.add("adapter", "run_processor", whole_s=statistics.median(whole))
-    context.add("adapter", "docker", whole_s=statistics.median(steps))
+    context.add("adapter", "script", whole_s=statistics.median(script))
