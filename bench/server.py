@@ -164,13 +164,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_S)
-    ends = time.monotonic() + _WORKERS_STOP_S
-    while time.monotonic() < ends and any(_is_ours(pid, process.pid) for pid in below):
-        time.sleep(_POLL_S)  # workers, and what tidies up after them
-    for pid in below:
-        if _is_ours(pid, process.pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+    for sent in (signal.SIGTERM, signal.SIGKILL):  # Python's tracker of semaphores heeds only the second, and tidies up
+        ends = time.monotonic() + _WORKERS_STOP_S
+        while time.monotonic() < ends and any(_is_ours(pid, process.pid) for pid in below):
+            time.sleep(_POLL_S)
+        for pid in below:
+            if _is_ours(pid, process.pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, sent)
     process.wait()
 
 
