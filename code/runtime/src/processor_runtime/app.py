@@ -214,6 +214,7 @@ class _Stream:
         self._begun = asyncio.Event()
         self._answer: Answer | None = None
         self._left: Hook | None = None
+        self._silent = False
         self.events = EventBuffer(lambda: handback(self._news.set))
 
     def reply(self, answer: Answer) -> None:
@@ -245,7 +246,7 @@ class _Stream:
         loop = asyncio.get_running_loop()
         number = 0
         answer: Answer | None = None
-        heartbeat = loop.call_later(HEARTBEAT_S, self._news.set)
+        heartbeat = loop.call_later(HEARTBEAT_S, self._beat)
         try:
             while answer is None:
                 answer = self._answer  # first: every event that came before it is taken below
@@ -255,12 +256,13 @@ class _Stream:
                     chunk += encode(number, name, dumps(data))
                 if answer is not None:
                     chunk += encode(number + 1, "done", answer.body)
-                if not chunk and loop.time() >= heartbeat.when():
+                if not chunk and self._silent:
                     chunk += KEEPALIVE_COMMENT
                 if chunk:
+                    self._silent = False
                     yield bytes(chunk)
                     heartbeat.cancel()
-                    heartbeat = loop.call_later(HEARTBEAT_S, self._news.set)
+                    heartbeat = loop.call_later(HEARTBEAT_S, self._beat)
                 if answer is None:
                     await self._news.wait()
                     self._news.clear()
@@ -268,6 +270,11 @@ class _Stream:
             heartbeat.cancel()
             if answer is None and self._left is not None:
                 self._left()
+
+    def _beat(self) -> None:
+        """Nothing was told for 15 s."""
+        self._silent = True
+        self._news.set()
 
 
 @asynccontextmanager
