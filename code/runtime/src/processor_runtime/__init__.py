@@ -45,8 +45,8 @@ def __getattr__(name: str) -> Any:
 def _uncollected() -> Iterator[None]:
     """Let nothing be collected meanwhile, nor what was made meanwhile later.
 
-    What an import makes stays. To look at all of it again for every few hundred
-    objects more is a tenth of what importing a web framework takes.
+    What an import makes stays, and need not be looked at again for every few
+    hundred objects more.
     """
     collects = gc.isenabled()
     gc.disable()

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import orjson
 from fastapi import FastAPI
-from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse
+from fastapi.sse import EventSourceResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -26,9 +26,9 @@ from .envelopes import REPLAYED_HEADER
 from .errors import InternalError, MethodError, NotFoundError, ProcessorError, UnauthorizedError
 from .execution import Answer, Caller
 from .handler import Processor
+from .loops import Handback
 from .service import Service
-from .sse import HEARTBEAT_S, EventBuffer, encode
-from .workers import Handback
+from .stream import Stream
 
 # how long a handler that computes in Python may keep the interpreter: with n of them `/healthz` waits n times as long
 _SWITCH_S: Final = 0.0005
@@ -158,7 +158,7 @@ class ProcessorApp(FastAPI):
         except ProcessorError as exc:
             await _send(send, self.service.refusal(exc))
             return
-        stream = _Stream(self._back())
+        stream = Stream(self._back())
         caller = Caller(stream.reply, stream.accepted, stream.events)
         self.service.call(raw, caller, http_input.trace_id(scope))
         answer = await stream.begun()
@@ -203,78 +203,6 @@ class _Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
-
-
-class _Stream:
-    """One reader of `/run-stream`: what it is told, in order, ending in `done`."""
-
-    def __init__(self, handback: Handback) -> None:
-        self._handback = handback
-        self._news = asyncio.Event()
-        self._begun = asyncio.Event()
-        self._answer: Answer | None = None
-        self._left: Hook | None = None
-        self._silent = False
-        self.events = EventBuffer(lambda: handback(self._news.set))
-
-    def reply(self, answer: Answer) -> None:
-        """Take the answer, from any thread."""
-
-        def settle() -> None:
-            self._answer = answer
-            self._begun.set()
-            self._news.set()
-
-        self._handback(settle)
-
-    def accepted(self, left: Hook) -> None:
-        """Learn, from any thread, that there will be a run; *left* ends the interest in it."""
-
-        def begin() -> None:
-            self._left = left
-            self._begun.set()
-
-        self._handback(begin)
-
-    async def begun(self) -> Answer | None:
-        """Return when the run was accepted, or with the answer if it was not or is already there."""
-        await self._begun.wait()
-        return self._answer
-
-    async def read(self, dumps: Callable[[dict[str, Any]], bytes]) -> AsyncIterator[bytes]:
-        """Yield what goes over the wire: events, heartbeats, and exactly one `done`."""
-        loop = asyncio.get_running_loop()
-        number = 0
-        answer: Answer | None = None
-        heartbeat = loop.call_later(HEARTBEAT_S, self._beat)
-        try:
-            while answer is None:
-                answer = self._answer  # first: every event that came before it is taken below
-                chunk = bytearray()
-                for name, data in self.events.take():
-                    number += 1
-                    chunk += encode(number, name, dumps(data))
-                if answer is not None:
-                    chunk += encode(number + 1, "done", answer.body)
-                if not chunk and self._silent:
-                    chunk += KEEPALIVE_COMMENT
-                if chunk:
-                    self._silent = False
-                    yield bytes(chunk)
-                    heartbeat.cancel()
-                    heartbeat = loop.call_later(HEARTBEAT_S, self._beat)
-                if answer is None:
-                    await self._news.wait()
-                    self._news.clear()
-        finally:
-            heartbeat.cancel()
-            if answer is None and self._left is not None:
-                self._left()
-
-    def _beat(self) -> None:
-        """Nothing was told for 15 s."""
-        self._silent = True
-        self._news.set()
 
 
 @asynccontextmanager

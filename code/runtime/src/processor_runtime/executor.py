@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, Final, Literal
 
 from . import logs
+from .alarms import Alarms
 from .declaration import Declaration
 from .errors import (
     BusyError,
@@ -35,12 +36,13 @@ from .errors import (
 from .execution import Answer, Caller, Execution
 from .handler import Processor
 from .logs import Logger
+from .loops import HandlerLoop
 from .recorder import Recorder, stored_success
 from .request import RunRequest
 from .run import Run
 from .settings import MODES, Settings
 from .setup import SetUpState, SetUpTask
-from .workers import SPARE_THREADS, Alarms, HandlerLoop, Pace, Workers
+from .workers import SPARE_THREADS, Pace, Workers
 from .workspace import PrefixLockedError, Workspace
 
 _PARKED_S: Final = 0.05
@@ -117,11 +119,6 @@ class Executor:
     def stuck(self) -> bool:
         """Whether every slot is held by a handler past its deadline."""
         return self._overdue >= self._concurrency
-
-    @property
-    def side_by_side(self) -> bool:
-        """Whether several handlers may compute at once, each in a thread."""
-        return self._concurrency > 1 and not self._processor.is_async
 
     def begin_setup(self) -> None:
         """Start set-up unless it began before."""

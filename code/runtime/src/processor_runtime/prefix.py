@@ -144,8 +144,8 @@ class Roots:
 def _only_directories(place: Place) -> bool:
     """Whether directories alone lead there, or to the first one that is not there yet.
 
-    Then no link can lead elsewhere. `realpath` looks at each directory from
-    ``/`` on, which was a tenth of what a run costs.
+    Then no link can lead elsewhere. `realpath` would look at each directory from
+    ``/`` on, for every run.
     """
     path = place.root
     try:

@@ -39,6 +39,9 @@ class Service:
         refresh: Called when a file or receipt is not found: makes files of
             other machines visible here.
 
+    Attributes:
+        side_by_side: Whether several handlers may compute at once, each in a thread.
+
     Raises:
         ValueError: the declared inputs are not a Draft-07 schema of its own.
     """
@@ -55,6 +58,7 @@ class Service:
     ) -> None:
         ref = str(declaration.ref)
         meta = bare_meta(ref, declaration.env_fingerprint, settings.image_digest, pinned=settings.pinned)
+        self.side_by_side = declaration.runtime.concurrency > 1 and not processor.is_async
         self.declaration = declaration
         self.settings = settings
         self.mask = Mask([*secrets.values(), settings.token])
@@ -103,11 +107,6 @@ class Service:
         """Begin set-up, unless only mock is served or a required secret is unset."""
         if self.settings.mode != "mock" and all(name in self._secrets for name in self.declaration.required_secrets):
             self._executor.begin_setup()
-
-    @property
-    def side_by_side(self) -> bool:
-        """Whether several handlers may compute at once, each in a thread."""
-        return self._executor.side_by_side
 
     # --- what it says of itself
 

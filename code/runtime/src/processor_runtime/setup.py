@@ -8,7 +8,7 @@ from typing import Any
 
 from .handler import SetUp
 from .logs import Logger, formatted
-from .workers import HandlerLoop
+from .loops import HandlerLoop
 
 
 class SetUpState(StrEnum):

@@ -1,0 +1,123 @@
+"""Event loops that other threads hand jobs to: the server's, and those of async handlers."""
+
+import asyncio
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import uvloop
+
+from .workers import Job, guarded
+
+
+class Handback:
+    """Calls functions on an event loop from other threads, many per wake-up.
+
+    `call_soon_threadsafe` writes to a pipe for each call; under load one write
+    serves all that finished meanwhile.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._waiting: deque[Job] = deque()
+        self._woken = False
+
+    def __call__(self, job: Job) -> None:
+        """Run *job* soon, on the loop."""
+        self._waiting.append(job)
+        if not self._woken:
+            self._woken = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for an answer any more
+                self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        # first the flag: a job that arrives from here on wakes the loop again
+        self._woken = False
+        waiting = self._waiting
+        for _ in range(len(waiting)):  # not what these cause: the loop has others to serve
+            guarded(waiting.popleft())
+
+
+class HandlerLoop:
+    """An event loop in a thread of its own, started at the first use."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop
+        self._thread: threading.Thread
+        self._handback: Handback | None = None
+        self._tasks: set[asyncio.Task[BaseException | None]] = set()
+
+    def submit(
+        self,
+        coroutine: Coroutine[Any, Any, None],
+        *,
+        started: Callable[[Callable[[], None]], None],
+        ended: Callable[[BaseException | None], None],
+    ) -> None:
+        """Run *coroutine*.
+
+        Args:
+            coroutine: What to run; it may raise anything.
+            started: Gets a function that cancels it, from any thread.
+            ended: Called on the loop when it has ended, with what it raised,
+                even if it was cancelled before its first step.
+        """
+        handback = self._running()
+        here = threading.get_ident() == self._thread.ident
+
+        def finished(task: asyncio.Task[BaseException | None]) -> None:
+            coroutine.close()  # cancelled before its first step, it would warn that nobody awaited it
+            ended(asyncio.CancelledError() if task.cancelled() else task.result())
+
+        def begin() -> None:
+            task = asyncio.get_running_loop().create_task(_caught(coroutine))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(finished)
+            started(lambda: handback(_cancel(task)))
+
+        if here:
+            begin()
+        else:
+            handback(begin)
+
+    def call(self, job: Job) -> None:
+        """Run *job* on the loop."""
+        self._running()(job)
+
+    def wait_for(self, awaitable: Awaitable[Any]) -> Any:
+        """Run *awaitable* and return what it returns; called from another thread, which waits."""
+
+        async def awaited() -> Any:
+            return await awaitable
+
+        self._running()
+        return asyncio.run_coroutine_threadsafe(awaited(), self._loop).result()
+
+    def _running(self) -> Handback:
+        with self._lock:
+            if self._handback is None:
+                self._loop = uvloop.new_event_loop()
+                self._handback = Handback(self._loop)
+                self._thread = threading.Thread(target=self._loop.run_forever, name="handlers", daemon=True)
+                self._thread.start()
+            return self._handback
+
+
+async def _caught(coroutine: Coroutine[Any, Any, None]) -> BaseException | None:
+    """Return what *coroutine* raises; a SystemExit that left its task would end the whole loop."""
+    try:
+        await coroutine
+    except BaseException as exc:  # noqa: BLE001  # see above
+        return exc
+    return None
+
+
+def _cancel(task: asyncio.Task[BaseException | None]) -> Job:
+    def cancel() -> None:
+        task.cancel()
+
+    return cancel

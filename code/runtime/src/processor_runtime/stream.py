@@ -1,0 +1,83 @@
+"""One reader of `/run-stream`, on the server's loop (CONTRACT §6)."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+from fastapi.sse import KEEPALIVE_COMMENT
+
+from .execution import Answer
+from .loops import Handback
+from .sse import HEARTBEAT_S, EventBuffer, encode
+
+
+class Stream:
+    """What one reader is told, in order, ending in `done`."""
+
+    def __init__(self, handback: Handback) -> None:
+        self._handback = handback
+        self._news = asyncio.Event()
+        self._begun = asyncio.Event()
+        self._answer: Answer | None = None
+        self._left: Callable[[], None] | None = None
+        self._silent = False
+        self.events = EventBuffer(lambda: handback(self._news.set))
+
+    def reply(self, answer: Answer) -> None:
+        """Take the answer, from any thread."""
+
+        def settle() -> None:
+            self._answer = answer
+            self._begun.set()
+            self._news.set()
+
+        self._handback(settle)
+
+    def accepted(self, left: Callable[[], None]) -> None:
+        """Learn, from any thread, that there will be a run; *left* ends the interest in it."""
+
+        def begin() -> None:
+            self._left = left
+            self._begun.set()
+
+        self._handback(begin)
+
+    async def begun(self) -> Answer | None:
+        """Return when the run was accepted, or with the answer if it was not or is already there."""
+        await self._begun.wait()
+        return self._answer
+
+    async def read(self, dumps: Callable[[dict[str, Any]], bytes]) -> AsyncIterator[bytes]:
+        """Yield what goes over the wire: events, heartbeats, and exactly one `done`."""
+        loop = asyncio.get_running_loop()
+        number = 0
+        answer: Answer | None = None
+        heartbeat = loop.call_later(HEARTBEAT_S, self._beat)
+        try:
+            while answer is None:
+                answer = self._answer  # first: every event that came before it is taken below
+                chunk = bytearray()
+                for name, data in self.events.take():
+                    number += 1
+                    chunk += encode(number, name, dumps(data))
+                if answer is not None:
+                    chunk += encode(number + 1, "done", answer.body)
+                if not chunk and self._silent:
+                    chunk += KEEPALIVE_COMMENT
+                if chunk:
+                    self._silent = False
+                    yield bytes(chunk)
+                    heartbeat.cancel()
+                    heartbeat = loop.call_later(HEARTBEAT_S, self._beat)
+                if answer is None:
+                    await self._news.wait()
+                    self._news.clear()
+        finally:
+            heartbeat.cancel()
+            if answer is None and self._left is not None:
+                self._left()
+
+    def _beat(self) -> None:
+        """Nothing was told for 15 s."""
+        self._silent = True
+        self._news.set()
