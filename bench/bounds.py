@@ -52,10 +52,10 @@ BOUNDS: Final[dict[str, str]] = {
     "P8": (
         "Cold, bounded by the engine: making, starting and removing a container is most of it, and the service's own "
         "start the next part; beyond those steps the adapter sees to the network, asks which image the engine really "
-        "runs, follows the container's log until it has settled, and judges envelope and files. Warm, it finds the "
-        "container again for every run, since somebody may have replaced it, and opens a client of its own. Needed: an "
-        "engine that starts faster, or containers started ahead; and a process that stays between runs, so that "
-        "what was found and opened once is used again."
+        "runs, follows the container's log until it has settled, and judges envelope and files. Warm, it checks "
+        "the answer by schema and digest and hands on the run's lines. The whole command also imports Python's, "
+        "Django's and our modules and reads the registry before it asks the engine for anything. Needed: an engine "
+        "that starts faster, containers started ahead, or a process that stays between runs."
     ),
     "P9": (
         "Bounded by hashing and by the disk. The service hashes what it writes, and the caller hashes what it copies, "

@@ -164,7 +164,8 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_S)
-    for sent in (signal.SIGTERM, signal.SIGKILL):  # Python's tracker of semaphores heeds only the second, and tidies up
+    # what is asked to end removes what it has made; what does not heed that is killed
+    for sent in (signal.SIGTERM, signal.SIGKILL):
         ends = time.monotonic() + _WORKERS_STOP_S
         while time.monotonic() < ends and any(_is_ours(pid, process.pid) for pid in below):
             time.sleep(_POLL_S)

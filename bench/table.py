@@ -77,7 +77,14 @@ def page(results: Results, readme: str, pictures: Mapping[str, str]) -> str:
             ("size", "rss_mib", "RSS after, MiB"),
         ),
         *_section("Many outputs of 1 KiB", results, ("outputs", "ms", "a run, ms")),
-        *_section("Adapters", results, ("adapter", "cold_ms", "cold, ms"), ("adapter", "warm_ms", "warm, ms")),
+        *_section(
+            "Adapters",
+            results,
+            ("adapter", "cold_ms", "cold, ms"),
+            ("adapter", "warm_ms", "warm, ms"),
+            ("adapter", "whole_s", "whole command, s"),
+            ("container", "start_ms", "container to healthy, ms"),
+        ),
         *_section(
             "One big output",
             results,

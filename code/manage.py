@@ -16,12 +16,12 @@ def main() -> None:
     """Run the command line with the development settings unless the environment names others."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "backend.settings.dev")
     if sys.argv[1:2] and sys.argv[1] in WITHOUT_SETUP and not any("--settings" in word for word in sys.argv):
-        # What an import makes stays: to look at it all again for each few hundred objects takes 15 ms
+        # What an import makes stays: not to be looked at again for each few hundred objects
         gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
         try:
             import_module(f"apps.core.management.commands.{sys.argv[1]}").Command().run_from_argv(sys.argv)
         finally:
-            gc.freeze()  # or the interpreter looks through all there is, twice, before it ends: 60 ms
+            gc.freeze()  # or the interpreter looks through all there is, twice, before it ends
         return
     from django.core.management import execute_from_command_line  # noqa: PLC0415 - after the settings are named
 
