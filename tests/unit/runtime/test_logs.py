@@ -176,7 +176,7 @@ def test_binding_does_not_change_the_logger_that_was_bound(capfd: pytest.Capture
 def test_a_mirror_gets_each_record_and_its_line(capfd: pytest.CaptureFixture[str]) -> None:
     """Also through a logger that was bound later."""
     mirrored: list[tuple[dict[str, Any], bytes]] = []
-    log = Logger().mirrored(lambda record, line: mirrored.append((record, line))).bind(a=1)
+    log = Logger({}).mirrored(lambda record, line: mirrored.append((record, line))).bind(a=1)
 
     log.event("x")
 
@@ -191,7 +191,7 @@ def test_secrets_are_masked_in_lines_and_in_the_mirrors(
     """In nested fields and in exceptions."""
     monkeypatch.setattr(logs._sink, "mask", Mask(["s3cret-value"]))
     mirrored: list[bytes] = []
-    log = Logger().mirrored(lambda _record, line: mirrored.append(line))
+    log = Logger({}).mirrored(lambda _record, line: mirrored.append(line))
 
     log.event("x", url="https://s3cret-value@host", nested=[{"a": "s3cret-value"}], error=ValueError("s3cret-value"))
 

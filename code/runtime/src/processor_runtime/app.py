@@ -6,6 +6,7 @@ more than the whole contract (see docs/adr).
 """
 
 import asyncio
+import gc
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -32,6 +33,8 @@ from .stream import Stream
 
 # how long a handler that computes in Python may keep the interpreter: with n of them `/healthz` waits n times as long
 _SWITCH_S: Final = 0.0005
+# how many new objects, of which a run leaves some hundred, before the collector looks for cycles among them
+_NEW_OBJECTS: Final = 10_000
 _OK: Final = b'{"ok":true}'
 _JSON: Final = "application/json"
 _STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -212,6 +215,9 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.service.start()
         if app.service.side_by_side:
             sys.setswitchinterval(_SWITCH_S)
+        # what is there by now stays; looked at again and again it would take a tenth of a run
+        gc.freeze()
+        gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
         yield
     capture.flush()
 

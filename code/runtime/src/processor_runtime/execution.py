@@ -3,8 +3,8 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple
 
 from .errors import ProcessorError
 from .logs import Logger, timestamp
@@ -16,8 +16,7 @@ from .workspace import Workspace
 _MIRROR_BYTES: Final = 64 * 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(NamedTuple):
     """What one caller gets.
 
     Attributes:
@@ -36,7 +35,7 @@ class Answer:
 
     def joined(self) -> "Answer":
         """Return this answer for a caller that joined."""
-        return replace(self, replayed=True)
+        return self._replace(replayed=True)
 
 
 @dataclass(slots=True)
@@ -74,7 +73,7 @@ class Execution:
     def __init__(self, request: RunRequest, caller: Caller, log: Logger) -> None:
         fields = {"trace_id": request.trace_id} if request.trace_id else {}
         self.request = request
-        self.log = log.bind(execution_id=request.execution_id, **fields).mirrored(self._mirror)
+        self.log = log.mirrored(self._mirror, execution_id=request.execution_id, **fields)
         self.arrived = time.monotonic()
         self.started: float | None = None
         self.started_at: str | None = None

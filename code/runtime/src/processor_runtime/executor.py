@@ -80,13 +80,13 @@ class Executor:
         refresh: Hook | None = None,
     ) -> None:
         self._processor = processor
-        self._declaration = declaration
         self._settings = settings
         self._secrets = secrets
         self._recorder = recorder
         self._refresh = refresh
         self._concurrency = declaration.runtime.concurrency
         self._outputs = [(output, output.pattern().fullmatch) for output in declaration.outputs]
+        self._required = [output.path for output in declaration.outputs if output.required]
         self._log: Logger = logs.get_logger(str(declaration.ref))
         # a loop per mode: a mock run must not wait for a set-up that blocks the loop it runs on
         self._handlers = {mode: HandlerLoop() for mode in MODES}
@@ -393,8 +393,8 @@ class Executor:
             return
         execution.begin()
         # not in the alarms' own thread: deciding waits for a rename that is under way
-        stop = partial(self._stop, execution, DeadlineError())
-        self._alarms.set(execution, execution.request.timeout_s, lambda: self.workers.submit(stop))
+        late = partial(self.workers.submit, lambda: self._stop(execution, DeadlineError()))
+        self._alarms.set(execution, execution.request.timeout_s, late)
         if self._processor.is_async:
             work: Any = self._processor.work(run)
             self._handlers[run.mode].submit(
@@ -439,8 +439,7 @@ class Executor:
     def _missing(self, execution: Execution) -> ProcessorError | None:
         written = {row["path"] for row in execution.workspace.rows}
         prefix = execution.request.prefix
-        required = (output.path for output in self._declaration.outputs if output.required)
-        missing = [path for path in required if prefix + path not in written]
+        missing = [path for path in self._required if prefix + path not in written]
         return OutputMissingError(*(Detail(path=path, message="not written") for path in missing)) if missing else None
 
     # --- settle

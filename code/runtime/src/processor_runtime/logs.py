@@ -64,17 +64,17 @@ class Logger:
 
     __slots__ = ("_fields", "_mirror")
 
-    def __init__(self, fields: Mapping[str, Any] | None = None, mirror: Mirror | None = None) -> None:
-        self._fields = dict(fields or {})
+    def __init__(self, fields: Mapping[str, Any], mirror: Mirror | None = None) -> None:
+        self._fields = fields
         self._mirror = mirror
 
     def bind(self, **fields: object) -> "Logger":
         """Return a logger whose lines also hold *fields*."""
         return Logger({**self._fields, **fields}, self._mirror)
 
-    def mirrored(self, mirror: Mirror) -> "Logger":
-        """Return a logger that also hands each record and its line to *mirror*."""
-        return Logger(self._fields, mirror)
+    def mirrored(self, mirror: Mirror, **fields: object) -> "Logger":
+        """Return a logger whose lines also hold *fields*, and that hands each record and its line to *mirror* too."""
+        return Logger({**self._fields, **fields}, mirror)
 
     def event(self, event: str, *, level: str = "info", **fields: object) -> None:
         """Write one line. *event* is dotted, such as ``http.run.settle``."""
@@ -89,7 +89,7 @@ class Logger:
 
 def get_logger(ref: str | None = None) -> Logger:
     """Return a logger; *ref* is on each of its lines if given."""
-    return Logger({"ref": ref} if ref else None)
+    return Logger({"ref": ref} if ref else {})
 
 
 def configure(*, registry: Path) -> None:

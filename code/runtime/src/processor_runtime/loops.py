@@ -66,20 +66,19 @@ class HandlerLoop:
                 even if it was cancelled before its first step.
         """
         handback = self._running()
-        here = threading.get_ident() == self._thread.ident
 
         def finished(task: asyncio.Task[BaseException | None]) -> None:
+            self._tasks.discard(task)
             coroutine.close()  # cancelled before its first step, it would warn that nobody awaited it
             ended(asyncio.CancelledError() if task.cancelled() else task.result())
 
         def begin() -> None:
-            task = asyncio.get_running_loop().create_task(_caught(coroutine))
+            task = self._loop.create_task(_caught(coroutine))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
             task.add_done_callback(finished)
             started(lambda: handback(_cancel(task)))
 
-        if here:
+        if threading.get_ident() == self._thread.ident:
             begin()
         else:
             handback(begin)
@@ -98,13 +97,14 @@ class HandlerLoop:
         return asyncio.run_coroutine_threadsafe(awaited(), self._loop).result()
 
     def _running(self) -> Handback:
-        with self._lock:
-            if self._handback is None:
-                self._loop = uvloop.new_event_loop()
-                self._handback = Handback(self._loop)
-                self._thread = threading.Thread(target=self._loop.run_forever, name="handlers", daemon=True)
-                self._thread.start()
-            return self._handback
+        if self._handback is None:
+            with self._lock:
+                if self._handback is None:
+                    self._loop = uvloop.new_event_loop()
+                    self._thread = threading.Thread(target=self._loop.run_forever, name="handlers", daemon=True)
+                    self._thread.start()
+                    self._handback = Handback(self._loop)  # last: it says that the loop is there
+        return self._handback
 
 
 async def _caught(coroutine: Coroutine[Any, Any, None]) -> BaseException | None:

@@ -11,7 +11,7 @@ import stat
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from .errors import Detail, WritePrefixError
 
@@ -64,8 +64,7 @@ def expand(text: str, execution_id: str) -> str:
     return path
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a prefix is on this machine, links resolved.
 
     Attributes:

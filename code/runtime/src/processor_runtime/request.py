@@ -2,8 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import jsonschema_rs
 
@@ -54,8 +53,7 @@ class Refusal(Exception):  # noqa: N818  # not a failure of ours: it carries one
         self.execution_id = execution_id
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
+class RunRequest(NamedTuple):
     """One request that keeps every rule.
 
     Attributes:
@@ -228,6 +226,8 @@ class Rules:
         try:
             replaced = {
                 name: find_references(value, _pointer(["inputs", "params", name]), replace)
+                if type(value) in {dict, list}
+                else value
                 for name, value in params.items()
             }
         except ProcessorError:

@@ -27,14 +27,17 @@ class EventBuffer:
         self._wake = wake
         self._lock = threading.Lock()
         self._events: list[Event] = []
+        self._more: list[str] = []
         self._woken = False
 
     def put(self, name: str, data: dict[str, Any]) -> None:
-        """Add one event; the data of a `token` is ``{"text": …}``."""
+        """Add one event, whose *data* becomes ours; that of a `token` has a ``text``."""
         with self._lock:
-            if name == "token":
-                self._put_token(data)
-            elif len(self._events) < MANY or name == "output":
+            full = len(self._events) >= MANY
+            if full and name == "token" and self._events[-1][0] == "token":
+                self._more.append(data["text"])  # joined once: text by text would cost the square
+            elif not full or name in {"token", "output"}:
+                self._join()
                 self._events.append((name, data))
             else:
                 return
@@ -46,19 +49,16 @@ class EventBuffer:
     def take(self) -> list[Event]:
         """Return what was put since the last call."""
         with self._lock:
+            self._join()
             events, self._events = self._events, []
             self._woken = False
-        for name, data in events:
-            if name == "token":
-                data["text"] = "".join(data["text"])
         return events
 
-    def _put_token(self, data: dict[str, Any]) -> None:
-        last = self._events[-1] if len(self._events) >= MANY else None
-        if last is not None and last[0] == "token":
-            last[1]["text"].append(data["text"])
-        else:
-            self._events.append(("token", {**data, "text": [data["text"]]}))
+    def _join(self) -> None:
+        """Add what the last token has got since. The lock is held."""
+        if self._more:
+            self._events[-1][1]["text"] += "".join(self._more)
+            self._more.clear()
 
 
 def encode(number: int, name: str, data: bytes) -> bytes:
