@@ -337,8 +337,8 @@ class Executor:
 
     def _dispatch(self) -> None:
         """Start as many waiting executions as there are slots; fail those whose set-up failed."""
-        while self._waiting:
-            with self._lock:
+        while True:
+            with self._lock:  # to look without it would miss who is just being queued
                 execution = next(filter(self._leaves_queue, self._waiting), None)
                 if execution is None:
                     return
