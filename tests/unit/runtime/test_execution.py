@@ -15,8 +15,9 @@ from processor_runtime.errors import CancelledRunError, DeadlineError
 from processor_runtime.execution import Caller, Execution
 from processor_runtime.prefix import Place
 from processor_runtime.request import RunRequest
-from processor_runtime.run import Run, RunStoppedError
+from processor_runtime.run import Run
 from processor_runtime.schemas import validator
+from processor_runtime.workspace import RunStoppedError
 from tests.unit.runtime.services import GENEROUS_S, Bench, Held, payload, until, write_hello
 
 

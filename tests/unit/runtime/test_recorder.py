@@ -14,8 +14,9 @@ import pytest
 from processor_runtime import errors, logs
 from processor_runtime.errors import InputsError, ProviderError
 from processor_runtime.execution import Caller
-from processor_runtime.run import Run, RunStoppedError
+from processor_runtime.run import Run
 from processor_runtime.schemas import validator
+from processor_runtime.workspace import RunStoppedError
 from tests.unit.runtime.services import Asked, Bench, payload, write_hello
 
 

@@ -24,8 +24,7 @@ from processor_runtime.errors import (
     StorageError,
 )
 from processor_runtime.prefix import Roots
-from processor_runtime.run import RunStoppedError
-from processor_runtime.workspace import MAX_RECEIPT_BYTES, PrefixLockedError, Workspace
+from processor_runtime.workspace import MAX_RECEIPT_BYTES, PrefixLockedError, RunStoppedError, Workspace
 
 PREFIX = "/artifacts/outputs/e1/"
 OUTPUTS = (

@@ -9,9 +9,8 @@ from typing import Any, Final, NamedTuple
 from .errors import ProcessorError
 from .logs import Logger, timestamp
 from .request import RunRequest
-from .run import RunStoppedError
 from .sse import EventBuffer
-from .workspace import Workspace
+from .workspace import RunStoppedError, Workspace
 
 _MIRROR_BYTES: Final = 64 * 1024
 
@@ -157,6 +156,10 @@ class Execution:
         """Close the files of the request and give up the folder."""
         self.request.close()
         self.workspace.close()
+        self.log.unmirror()
+        # these lead to the handler's frames, and what it held there would wait for the collector of cycles
+        self.error = None
+        self.interrupt = _nothing
 
     # --- callers
 

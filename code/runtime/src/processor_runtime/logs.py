@@ -76,6 +76,10 @@ class Logger:
         """Return a logger whose lines also hold *fields*, and that hands each record and its line to *mirror* too."""
         return Logger({**self._fields, **fields}, mirror)
 
+    def unmirror(self) -> None:
+        """Hand nothing more to the mirror, and forget it."""
+        self._mirror = None
+
     def event(self, event: str, *, level: str = "info", **fields: object) -> None:
         """Write one line. *event* is dotted, such as ``http.run.settle``."""
         record: dict[str, Any] = {"ts": timestamp(), "level": level, "event": event, **_sink.base, **self._fields}

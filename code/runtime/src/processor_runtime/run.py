@@ -10,13 +10,9 @@ import orjson
 from .logs import Logger
 from .request import RunRequest
 from .settings import Mode
-from .workspace import OutputFile, Workspace
+from .workspace import OutputFile, RunStoppedError, Workspace
 
 NO_SECRETS: Final[Mapping[str, str]] = MappingProxyType({})
-
-
-class RunStoppedError(BaseException):
-    """The run has settled without its handler. Not an `Exception`, so that no handler swallows it by accident."""
 
 
 class Host(Protocol):

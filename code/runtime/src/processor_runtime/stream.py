@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from typing import Any
 
 from fastapi.sse import KEEPALIVE_COMMENT
@@ -21,7 +22,7 @@ class Stream:
         self._answer: Answer | None = None
         self._left: Callable[[], None] | None = None
         self._silent = False
-        self.events = EventBuffer(lambda: handback(self._news.set))
+        self.events = EventBuffer(partial(handback, self._news.set))
 
     def reply(self, answer: Answer) -> None:
         """Take the answer, from any thread."""
@@ -74,8 +75,9 @@ class Stream:
                     self._news.clear()
         finally:
             heartbeat.cancel()
-            if answer is None and self._left is not None:
-                self._left()
+            left, self._left = self._left, None
+            if answer is None and left is not None:
+                left()
 
     def _beat(self) -> None:
         """Nothing was told for 15 s."""

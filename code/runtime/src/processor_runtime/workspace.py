@@ -45,6 +45,10 @@ Translate = Callable[[OSError], ProcessorError]
 Outputs = Sequence[tuple[Output, Callable[[str], object]]]
 
 
+class RunStoppedError(BaseException):
+    """The run has settled without its handler. Not an `Exception`, so that no handler swallows it by accident."""
+
+
 class PrefixLockedError(Exception):
     """Another process runs something under this prefix."""
 
@@ -142,6 +146,7 @@ class Workspace:
                 os.close(fd)
         self._directories.clear()
         self._fd = -1
+        self._guard, self._announce = _stopped, _nothing  # they lead back to who has this: a cycle of references
 
     def rest(self) -> None:
         """Give up what `exists` remembers of a folder that is not there: another look may be long in coming."""
@@ -266,7 +271,7 @@ class Workspace:
             raise self._failed(exc) from exc
         row: dict[str, Any] = {"path": self.prefix + path, "mime": declared.mime or mime or "application/octet-stream"}
 
-        def written() -> None:
+        def written(file: OutputFile) -> None:
             row.update(size_bytes=file.size_bytes, sha256=file.sha256)
             self.rows.append(row)
             self._announce(row)
@@ -340,7 +345,7 @@ class OutputFile:
         self._failed = failed
         self._digest = hashlib.sha256()
         self.size_bytes = 0
-        self.written: Callable[[], None] = _nothing
+        self.written: Callable[[OutputFile], None] = _nothing
         self._fd = _new(directory, temporary)
 
     @property
@@ -400,7 +405,7 @@ class OutputFile:
 
     def _rename(self) -> None:
         os.rename(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-        self.written()
+        self.written(self)
 
     def _remove(self) -> None:
         with contextlib.suppress(OSError):
@@ -416,8 +421,12 @@ class OutputFile:
             self.discard()
 
 
-def _nothing() -> None:
+def _nothing(*_: object) -> None:
     return
+
+
+def _stopped(_step: Callable[[], None]) -> None:
+    raise RunStoppedError
 
 
 def _new(directory: int, temporary: str) -> int:
