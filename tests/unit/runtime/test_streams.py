@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
+from typing import Final
 
+import orjson
+import pytest
+
+from processor_runtime.execution import Answer
+from processor_runtime.loops import Handback
 from processor_runtime.run import Run
-from tests.unit.runtime.services import Bench, Held, payload, until, write_hello
+from processor_runtime.sse import MANY
+from processor_runtime.stream import Stream
+from tests.unit.runtime.services import GENEROUS_S, Bench, Held, payload, until, write_hello
+
+LONG_S: Final = 3600.0
 
 
 def test_a_stream_is_told_what_happens_and_gets_the_same_envelope(tmp_path: Path) -> None:
@@ -73,3 +84,90 @@ def test_a_stream_that_is_refused_is_not_accepted_first(tmp_path: Path) -> None:
 
     assert reader.answer.refused is True
     assert not reader._accepted.is_set()
+
+
+# --- a reader's own side
+
+
+class Reading:
+    """A stream that is read on this loop, as the app does."""
+
+    def __init__(self) -> None:
+        self.stream = Stream(Handback(asyncio.get_running_loop()))
+        self._chunks = self.stream.read(orjson.dumps)
+
+    def tell(self, *texts: str) -> None:
+        """Put a token for each of *texts*."""
+        for text in texts:
+            self.stream.events.put("token", {"text": text})
+
+    async def next(self) -> list[str]:
+        """Return the events of the next chunk."""
+        async with asyncio.timeout(GENEROUS_S):
+            chunk = (await anext(self._chunks)).decode()
+        return [event.partition("data: ")[2].partition("\n")[0] for event in chunk.split("\n\n") if event]
+
+
+async def seen() -> None:
+    """Return when the reader has seen what it was woken for."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def token(text: str) -> str:
+    """Return the data of a token."""
+    return f'{{"text":"{text}"}}'
+
+
+def test_what_comes_soon_after_a_write_goes_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first event waits for nothing; those that follow wait a moment for more, but not when the end is there."""
+    monkeypatch.setattr("processor_runtime.stream._REST_S", LONG_S)
+
+    async def read() -> None:
+        reading = Reading()
+        reading.tell("a")
+        assert await reading.next() == [token("a")]
+
+        following = asyncio.ensure_future(reading.next())
+        for text in "bc":
+            reading.tell(text)
+            await seen()
+            assert not following.done()
+        reading.stream.reply(Answer(200, b"{}"))
+
+        assert await following == [token("b"), token("c"), "{}"]
+
+    asyncio.run(read())
+
+
+def test_a_rest_ends_by_itself() -> None:
+    """An event is told soon, whether or not another one comes."""
+
+    async def read() -> None:
+        reading = Reading()
+        for text in "abc":
+            following = asyncio.ensure_future(reading.next())
+            await seen()
+            reading.tell(text)
+            assert await following == [token(text)]
+
+    asyncio.run(read())
+
+
+def test_who_has_much_to_tell_waits_for_no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be dropped, though the reader is not slow."""
+    monkeypatch.setattr("processor_runtime.stream._REST_S", LONG_S)
+
+    async def read() -> None:
+        reading = Reading()
+        reading.tell("a")
+        await reading.next()
+
+        following = asyncio.ensure_future(reading.next())
+        for _ in range(MANY // 2):
+            reading.tell("b")
+            await asyncio.sleep(0)
+
+        assert await following == [token("b")] * (MANY // 2)
+
+    asyncio.run(read())

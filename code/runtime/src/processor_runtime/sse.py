@@ -20,7 +20,8 @@ class EventBuffer:
 
     Args:
         wake: Called, from any thread, when there is something to take and the
-            reader took all before.
+            reader took all before, and again when it has become so much that a
+            reader who waits should wait no longer.
     """
 
     def __init__(self, wake: Callable[[], None]) -> None:
@@ -31,7 +32,7 @@ class EventBuffer:
         self._woken = False
 
     def put(self, name: str, data: dict[str, Any]) -> None:
-        """Add one event, whose *data* becomes ours; that of a `token` has a ``text``."""
+        """Add one event; the data of a `token` has a ``text``."""
         with self._lock:
             full = len(self._events) >= MANY
             if full and name == "token" and self._events[-1][0] == "token":
@@ -41,7 +42,7 @@ class EventBuffer:
                 self._events.append((name, data))
             else:
                 return
-            if self._woken:
+            if self._woken and len(self._events) != MANY // 2:
                 return
             self._woken = True
         self._wake()
@@ -57,7 +58,8 @@ class EventBuffer:
     def _join(self) -> None:
         """Add what the last token has got since. The lock is held."""
         if self._more:
-            self._events[-1][1]["text"] += "".join(self._more)
+            name, data = self._events[-1]
+            self._events[-1] = (name, {**data, "text": data["text"] + "".join(self._more)})
             self._more.clear()
 
 

@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from fastapi.sse import KEEPALIVE_COMMENT
 
 from .execution import Answer
 from .loops import Handback
 from .sse import HEARTBEAT_S, EventBuffer, encode
+
+# a write costs more than an event: what comes so soon after the last write goes in one, and nobody sees a difference
+_REST_S: Final = 0.01
 
 
 class Stream:
@@ -53,6 +56,7 @@ class Stream:
         loop = asyncio.get_running_loop()
         number = 0
         answer: Answer | None = None
+        rested = 0.0
         heartbeat = loop.call_later(HEARTBEAT_S, self._beat)
         try:
             while answer is None:
@@ -70,14 +74,22 @@ class Stream:
                     yield bytes(chunk)
                     heartbeat.cancel()
                     heartbeat = loop.call_later(HEARTBEAT_S, self._beat)
+                    rested = loop.time() + _REST_S
                 if answer is None:
-                    await self._news.wait()
-                    self._news.clear()
+                    await self._woken()
+                    if self._answer is None and (early_s := rested - loop.time()) > 0:
+                        again = loop.call_later(early_s, self._news.set)
+                        await self._woken()
+                        again.cancel()
         finally:
             heartbeat.cancel()
             left, self._left = self._left, None
             if answer is None and left is not None:
                 left()
+
+    async def _woken(self) -> None:
+        await self._news.wait()
+        self._news.clear()
 
     def _beat(self) -> None:
         """Nothing was told for 15 s."""
