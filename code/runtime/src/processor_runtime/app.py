@@ -6,11 +6,11 @@ more than the whole contract (see docs/adr).
 """
 
 import asyncio
+import contextlib
 import gc
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import orjson
@@ -35,6 +35,8 @@ from .stream import Stream
 _SWITCH_S: Final = 0.0005
 # how many new objects, of which a run leaves some hundred, before the collector looks for cycles among them
 _NEW_OBJECTS: Final = 10_000
+# how long a client may go on to send what was refused
+_LINGER_S: Final = 5.0
 _OK: Final = b'{"ok":true}'
 _JSON: Final = "application/json"
 _STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
@@ -110,7 +112,7 @@ class ProcessorApp(FastAPI):
         path = scope["path"]
         if self._expected and path != "/healthz" and not http_input.authorized(scope, self._expected):
             answer = self.service.refusal(UnauthorizedError())
-            await _send(send, answer, (b"www-authenticate", b"Bearer"))
+            await _send_early(send, http_input.Incoming(receive), answer, (b"www-authenticate", b"Bearer"))
             return
         hot = self._hot.get((scope["method"], path))
         if hot is None:
@@ -137,12 +139,8 @@ class ProcessorApp(FastAPI):
         return Response(orjson.dumps(self.service.contract()), media_type=_JSON)
 
     async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            raw = await http_input.body(scope, receive, self.service.settings.max_body_bytes)
-        except http_input.ClientLeftError:
-            return
-        except ProcessorError as exc:
-            await _send(send, self.service.refusal(exc))
+        raw = await self._body(scope, receive, send)
+        if raw is None:
             return
         handback = self._back()
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -154,12 +152,8 @@ class ProcessorApp(FastAPI):
         await _send(send, await answered)
 
     async def _run_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            raw = await http_input.body(scope, receive, self.service.settings.max_body_bytes)
-        except http_input.ClientLeftError:
-            return
-        except ProcessorError as exc:
-            await _send(send, self.service.refusal(exc))
+        raw = await self._body(scope, receive, send)
+        if raw is None:
             return
         stream = Stream(self._back())
         caller = Caller(stream.reply, stream.accepted, stream.events)
@@ -177,6 +171,17 @@ class ProcessorApp(FastAPI):
         if not self.service.cancel(execution_id):
             return _response(self.service.refusal(NotFoundError()))
         return Response(orjson.dumps({"execution_id": execution_id, "state": "cancelling"}), 202, media_type=_JSON)
+
+    async def _body(self, scope: Scope, receive: Receive, send: Send) -> bytes | None:
+        """Return the whole body; ``None`` where it was refused, which is answered, or nobody waits any more."""
+        incoming = http_input.Incoming(receive)
+        try:
+            return await http_input.body(scope, incoming, self.service.settings.max_body_bytes)
+        except http_input.ClientLeftError:
+            return None
+        except ProcessorError as exc:
+            await _send_early(send, incoming, self.service.refusal(exc))
+            return None
 
     # --- what goes wrong outside a run
 
@@ -208,7 +213,7 @@ class _Endpoint:
         await self._app(scope, receive, send)
 
 
-@asynccontextmanager
+@contextlib.asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
     assert isinstance(app, ProcessorApp)  # noqa: S101  # it is this module's own
     with shutdown.draining(app.service.drain):
@@ -236,6 +241,21 @@ async def _send(send: Send, answer: Answer, *more: tuple[bytes, bytes]) -> None:
     headers.extend(more)
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
     await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _send_early(send: Send, incoming: http_input.Incoming, answer: Answer, *more: tuple[bytes, bytes]) -> None:
+    """Send *answer* to a request that is still coming, and read on for a while.
+
+    To close a connection while its client sends resets it, and the answer is
+    lost with it (RFC 9112 §9.6).
+    """
+    await send({"type": "http.response.start", "status": answer.status, "headers": [*_headers(answer), *more]})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_LINGER_S):
+            while incoming.more:
+                await incoming()
+    await send({"type": "http.response.body", "body": b""})
 
 
 def _response(answer: Answer, headers: dict[str, str] | None = None) -> Response:

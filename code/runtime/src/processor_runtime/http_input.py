@@ -4,7 +4,7 @@ import hmac
 import re
 from typing import Final
 
-from starlette.types import Receive, Scope
+from starlette.types import Message, Receive, Scope
 
 from .errors import BodyTooLargeError, Detail, MediaTypeError
 
@@ -13,6 +13,20 @@ _TRACEPARENT: Final = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-
 
 class ClientLeftError(Exception):
     """The connection was closed before the body was complete; nobody waits for an answer."""
+
+
+class Incoming:
+    """An ASGI `receive` that knows whether more of the body is to come."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.more = True
+
+    async def __call__(self) -> Message:
+        """Return the next message."""
+        message = await self._receive()
+        self.more = message.get("more_body", False)
+        return message
 
 
 def authorized(scope: Scope, expected: bytes) -> bool:

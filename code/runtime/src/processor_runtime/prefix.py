@@ -107,25 +107,27 @@ class Roots:
         Raises:
             WritePrefixError: it is not; the detail says which rule.
         """
-        self.check_write_lexically(prefix)
-        place = self._lexical_place(prefix)
+        root = self.check_write_lexically(prefix)
+        place = Place(_resolved(self.host(root)), tuple(prefix[len(root) :].strip("/").split("/")))
         if not _only_directories(place):
             place = self.place(os.path.realpath(self.host(prefix)))
         if _within("/".join((place.root, *place.names)), _resolved(self.host(INPUTS))):
             raise _refused("must not lie in /artifacts/inputs/")
         return place
 
-    def _lexical_place(self, prefix: str) -> Place:
-        """Return where *prefix* is if no link leads there from its root."""
-        root = next(root for root in self.write if _below(prefix.rstrip("/"), root))
-        return Place(_resolved(self.host(root)), tuple(prefix[len(root) :].strip("/").split("/")))
+    def check_write_lexically(self, prefix: str) -> str:
+        """Return the root that *prefix* lies below, judged by its text alone; costs no file system call.
 
-    def check_write_lexically(self, prefix: str) -> None:
-        """Refuse what the text alone shows to be wrong; costs no file system call."""
+        Raises:
+            WritePrefixError: it lies below none, or among the inputs.
+        """
         if prefix.startswith(INPUTS + "/"):
             raise _refused("must not lie in /artifacts/inputs/")
-        if not any(_below(prefix.rstrip("/"), root) for root in self.write):
-            raise _refused("must lie below " + " or ".join(self.write))
+        bare = prefix.rstrip("/")
+        for root in self.write:
+            if _below(bare, root):
+                return root
+        raise _refused("must lie below " + " or ".join(self.write))
 
     def place(self, resolved: str) -> Place:
         """Return where the path *resolved*, of this machine and without links, lies below a root.

@@ -155,12 +155,10 @@ class Service:
 
     def call(self, raw: bytes, caller: Caller, trace_id: str | None = None) -> None:
         """Run the request in the body *raw*; *caller* gets exactly one answer, from any thread."""
-        workers = self._executor.workers
-        admit = partial(self._admit, raw, caller, trace_id)
         if len(raw) > _LONG_BODY_BYTES:
-            workers.submit_long(admit)
+            self._executor.workers.submit_long(partial(self._admit, raw, caller, trace_id))
         else:
-            workers.submit(partial(admit, files=False))
+            self._executor.workers.submit(partial(self._admit, raw, caller, trace_id, files=False))
 
     def _admit(self, raw: bytes, caller: Caller, trace_id: str | None, *, files: bool = True) -> None:
         try:
