@@ -563,6 +563,23 @@ def test_closing_gives_up_the_lock(make: Make) -> None:
     assert not first.opened
 
 
+def test_who_was_refused_once_writes_when_it_is_its_turn(make: Make, folder: Path) -> None:
+    """And who has closed does not."""
+    first, second = make(), make()
+    first.make()
+    with pytest.raises(PrefixLockedError):
+        second.make()
+    first.close()
+
+    second.make()
+    _write(second, "outputs/a.txt")
+
+    assert _files(folder) == ["outputs/a.txt"]
+    assert [row["path"] for row in second.rows] == [f"{PREFIX}outputs/a.txt"]
+    with pytest.raises((ProcessorError, RunStoppedError)):
+        _write(first, "outputs/b.txt")
+
+
 def test_another_prefix_is_not_locked(make: Make) -> None:
     """Beside it, above it or below it."""
     for prefix in (PREFIX, "/artifacts/outputs/e2/", "/artifacts/outputs/", "/artifacts/outputs/e1/deeper/"):

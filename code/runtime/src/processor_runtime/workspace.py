@@ -139,14 +139,17 @@ class Workspace:
                 raise PrefixLockedError
 
     def close(self) -> None:
-        """Give up the lock and every descriptor."""
+        """Give up the lock and every descriptor, and write nothing any more."""
+        self._give_up()
+        self._guard, self._announce = _stopped, _nothing  # they lead back to who has this: a cycle of references
+
+    def _give_up(self) -> None:
         self.rest()
         for fd in (*self._directories.values(), self._fd):
             if fd >= 0:
                 os.close(fd)
         self._directories.clear()
         self._fd = -1
-        self._guard, self._announce = _stopped, _nothing  # they lead back to who has this: a cycle of references
 
     def rest(self) -> None:
         """Give up what `exists` remembers of a folder that is not there: another look may be long in coming."""
@@ -188,11 +191,11 @@ class Workspace:
         try:
             fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            self.close()
+            self._give_up()  # another try is made later
             raise PrefixLockedError from None
         except OSError as exc:
             if exc.errno not in _NO_LOCKS:  # without locks one id in flight twice is the orchestrator's to prevent
-                self.close()
+                self._give_up()
                 raise StorageError(errno=exc.errno) from exc
 
     # --- what an earlier attempt left
