@@ -33,7 +33,10 @@ def filter_failure(
     if isinstance(failure, RejectedPositiveData):
         return not said(response) & UNSAYABLE
     if isinstance(failure, ServerError):
-        return not (response.status_code == 504 and allowed_s(case) < HARDLY_S)  # it asked for one, with 5e-324 seconds
+        asked_for = response.status_code == 504 and allowed_s(case) < HARDLY_S  # with 5e-324 seconds
+        # the only slot is held for the moment by a handler past such a deadline: health is to say so
+        held = response.status_code == 503 and case.operation.path == "/healthz" and b'"failed"' in response.content
+        return not (asked_for or held)
     # taken for the end of what `POST /run` made: an execution that has settled cannot be cancelled
     return not (isinstance(failure, EnsureResourceAvailability) and case.operation.method.upper() == "DELETE")
 
