@@ -28,9 +28,10 @@ BOUNDS: Final[dict[str, str]] = {
     "P4": (
         "Bounded by what an event is here: numbered, named, one JSON object with its execution id, its secrets "
         "masked, handed from the handler's thread to the server's loop, and kept for a slow reader; the limit and "
-        "most peers send the bare text. The first event waits until the run is admitted and its folders are made. "
-        "Needed: joining what a handler tells before the loop looks, or an interpreter in which handler and loop run "
-        "side by side."
+        "most peers send the bare text. Where a handler tells more than the buffer holds before its reader comes, the "
+        "texts of tokens are joined: then there are fewer events than tokens, and the table tells both. The first "
+        "event waits until the run is admitted and its folders are made. Needed: a larger buffer, or "
+        "an interpreter in which handler and loop run side by side."
     ),
     "P5": (
         "Bounded by imports. The service is built on FastAPI and uvicorn, so it starts with what a plain FastAPI app "

@@ -220,7 +220,7 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.service.start()
         if app.service.side_by_side:
             sys.setswitchinterval(_SWITCH_S)
-        # what is there by now stays; looked at again and again it would take a tenth of a run
+        # what is there by now stays, and need not be looked at again once in a few runs
         gc.freeze()
         gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
         yield

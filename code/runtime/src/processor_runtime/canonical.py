@@ -31,7 +31,7 @@ def _is_plain(value: Any) -> bool:  # any JSON value
     """Whether orjson and JCS write *value* alike."""
     kind = type(value)
     if kind is dict:
-        for key, child in value.items():  # noqa: SIM110  # a generator takes twice the time, in each run
+        for key, child in value.items():  # noqa: SIM110  # cheaper than a generator, and on each run's way
             if not ((key.isascii() or max(key) < "\ud800") and _is_plain(child)):
                 return False
         return True
