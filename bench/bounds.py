@@ -6,14 +6,14 @@ BOUNDS: Final[dict[str, str]] = {
     "P1": (
         "Bounded by processor time, since nothing in a run waits. A run makes its folders, locks its prefix, and "
         "writes output, index, receipt and mirror, each opened below a folder that is already open, never through a "
-        "link, and renamed into place, where the limit opens and writes one file. Every one of these calls gives the "
-        "interpreter's lock away and takes it back, so more connections add turns and no speed. The rest is the "
-        "judging of the request, two log lines, and the way from the server's loop to the handlers' and back. Needed: "
-        "fewer files, which the contract would have to allow, or an interpreter without that lock, or the hot path "
-        "compiled."
+        "link, and renamed into place, where the limit opens and writes one file. The rest is Python that checks and "
+        "tells: the judging of the request, two log lines, the envelope, and the way from the server's loop to the "
+        "handlers' and back, a little each. One thread at a time has the interpreter's lock, so more connections add "
+        "no speed. Needed: fewer files, which the contract would have to allow, or an interpreter without that lock, "
+        "or the hot path compiled."
     ),
     "P2": (
-        "Bounded as with an async handler, and by two threads that take the interpreter's lock from each other: one "
+        "Bounded as with an async handler, and by two threads that share the interpreter's lock: one "
         "runs admission, handler and settling of one run after another, the server's loop reads and answers. The "
         "slowest answers are those that wait behind a whole round of the others. Needed: fewer files, or an "
         "interpreter without that lock."
@@ -30,7 +30,7 @@ BOUNDS: Final[dict[str, str]] = {
         "masked, handed from the handler's thread to the server's loop, and kept for a slow reader; the limit and "
         "most peers send the bare text. Where a handler tells more than the buffer holds before its reader comes, the "
         "texts of tokens are joined: then there are fewer events than tokens, and the table tells both. The first "
-        "event waits until the run is admitted and its folders are made. Needed: a larger buffer, or "
+        "event waits until the run is admitted and its folders are made. Needed: "
         "an interpreter in which handler and loop run side by side."
     ),
     "P5": (

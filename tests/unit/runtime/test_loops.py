@@ -57,6 +57,31 @@ def test_many_that_are_handed_back_wake_the_loop_once(
     assert len(wakes) == 1
 
 
+def test_what_is_handed_back_for_later_waits_until_one_wakes_the_loop_for_all(loop: asyncio.AbstractEventLoop) -> None:
+    """In order, with one wake-up; and what cannot wait takes them along."""
+    handback, note, deferred = Handback(loop), Note(), list[Callable[[], None]]()
+    for number in range(3):
+        handback.later(partial(note, number), deferred.append)
+    assert (len(deferred), note.numbers) == (1, [])
+
+    done = threading.Event()
+    handback.later(partial(note, 3, done), deferred.append)
+    deferred.pop()()
+    wait(done)
+    assert note.numbers == [0, 1, 2, 3]
+
+    handback.later(partial(note, 4), deferred.append)
+    done = threading.Event()
+    handback(partial(note, 5, done))
+    wait(done)
+    deferred.pop()()  # there is nothing left to do
+    done = threading.Event()
+    handback.later(partial(note, 6, done), deferred.append)
+    deferred.pop()()
+    wait(done)
+    assert note.numbers == [0, 1, 2, 3, 4, 5, 6]
+
+
 def test_what_is_handed_back_while_jobs_run_is_not_lost(loop: asyncio.AbstractEventLoop) -> None:
     """From the loop itself, too."""
     handback, done = Handback(loop), threading.Event()
@@ -133,7 +158,7 @@ async def _for_ever() -> None:
 
 
 @pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, asyncio.CancelledError, GeneratorExit])
-def test_what_a_handlerfails_is_reported_and_ends_nobody_else(kind: type[BaseException]) -> None:
+def test_what_a_handler_raises_is_reported_and_ends_nobody_else(kind: type[BaseException]) -> None:
     """An author's `sys.exit()` ends the run, not the loop of all runs."""
     handlers, neighbour, ended = HandlerLoop(), _Ended(), _Ended()
     neighbour.submit(handlers, _for_ever)
@@ -151,7 +176,7 @@ def test_what_a_handlerfails_is_reported_and_ends_nobody_else(kind: type[BaseExc
     assert isinstance(neighbour.wait(), asyncio.CancelledError)
 
 
-def test_a_handler_that_returns_hasfaild_nothing() -> None:
+def test_a_handler_that_returns_has_raised_nothing() -> None:
     """Once, whatever comes after."""
     handlers, ended = HandlerLoop(), _Ended()
 

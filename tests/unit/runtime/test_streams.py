@@ -14,6 +14,7 @@ from processor_runtime.loops import Handback
 from processor_runtime.run import Run
 from processor_runtime.sse import MANY
 from processor_runtime.stream import Stream
+from processor_runtime.workers import Job
 from tests.unit.runtime.services import GENEROUS_S, Bench, Held, payload, until, write_hello
 
 LONG_S: Final = 3600.0
@@ -93,7 +94,8 @@ class Reading:
     """A stream that is read on this loop, as the app does."""
 
     def __init__(self) -> None:
-        self.stream = Stream(Handback(asyncio.get_running_loop()))
+        self.at_pause: list[Job] = []
+        self.stream = Stream(Handback(asyncio.get_running_loop()), self.at_pause.append)
         self._chunks = self.stream.read(orjson.dumps)
 
     def tell(self, *texts: str) -> None:
@@ -117,6 +119,27 @@ async def seen() -> None:
 def token(text: str) -> str:
     """Return the data of a token."""
     return f'{{"text":"{text}"}}'
+
+
+@pytest.mark.parametrize("tells", [False, True])
+def test_a_reader_learns_that_it_was_accepted_with_the_first_event_or_at_a_pause(*, tells: bool) -> None:
+    """Woken for each by itself, the loop would hold up the run that is just being made ready."""
+
+    async def read() -> None:
+        reading = Reading()
+        begun = asyncio.create_task(reading.stream.begun())
+        reading.stream.accepted(lambda: None)
+        await seen()
+        assert not begun.done()
+
+        if tells:
+            reading.tell("a")
+        else:
+            reading.at_pause.pop()()
+        await seen()
+        assert begun.done()
+
+    asyncio.run(read())
 
 
 def test_what_comes_soon_after_a_write_goes_together(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 from functools import partial
+from typing import Final
 
 import pytest
 
 from processor_runtime.loops import Handback
 from processor_runtime.workers import HELD_UP_S, Pace, Workers
 from tests.unit.runtime.jobs import GENEROUS_S, Hold, Note, fail, wait
+
+LONG_S: Final = 3600.0
 
 # --- workers
 
@@ -65,7 +68,7 @@ def _settle_down(workers: Workers) -> None:
                 return
 
 
-def test_a_job_thatfails_costs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_that_fails_costs_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is reported, and the next jobs run."""
     reported: list[type[BaseException]] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: reported.append(args.exc_type))
@@ -215,6 +218,121 @@ def test_a_thread_leads_as_long_as_a_handler_holds_up_the_loop(loop: asyncio.Abs
 
     assert len(threads) == 1
     assert note.threads[-1] not in threads
+
+
+def test_what_waits_for_a_pause_runs_when_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would take the interpreter's lock from those that are still to run."""
+    monkeypatch.setattr("processor_runtime.workers.HELD_UP_S", LONG_S)
+    workers, hold, note, done = Workers(2), Hold(), Note(), threading.Event()
+
+    workers.submit(hold)
+    workers.submit(partial(workers.at_pause, partial(note, 0)))
+    workers.submit(partial(workers.at_pause, partial(note, 1, done)))
+    workers.submit(partial(note, 2))
+    hold.release.set()
+
+    wait(done)
+    assert note.numbers == [2, 0, 1]
+
+
+def test_who_does_not_lead_waits_for_no_pause() -> None:
+    """There is nothing that it would hold up: neither a caller from elsewhere, nor a job that is known to be long."""
+    workers, note, done = Workers(2), Note(), threading.Event()
+
+    workers.at_pause(partial(note, 0))
+    assert note.numbers == [0]
+
+    def long_job() -> None:
+        workers.at_pause(partial(note, 1))
+        note(2, done)
+
+    workers.submit_long(long_job)
+    wait(done)
+    assert note.numbers == [0, 1, 2]
+
+
+def test_what_waits_for_a_pause_does_not_wait_for_a_job_that_is_held_up() -> None:
+    """An answer does not wait until the next handler has slept."""
+    workers, hold, told = Workers(2), Hold(), threading.Event()
+
+    def job() -> None:
+        workers.at_pause(told.set)
+        hold()
+
+    workers.submit(job)
+
+    wait(told)
+    assert not hold.release.is_set()
+    hold.release.set()
+
+
+def test_who_steps_aside_keeps_nobody_waiting_for_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows that it will take long."""
+    monkeypatch.setattr("processor_runtime.workers.HELD_UP_S", LONG_S)
+    workers, hold, told = Workers(2), Hold(), threading.Event()
+
+    def job() -> None:
+        workers.at_pause(told.set)
+        workers.step_aside()
+        hold()
+
+    workers.submit(job)
+
+    wait(told)
+    hold.release.set()
+
+
+def test_on_the_loop_of_async_handlers_a_pause_is_when_all_that_is_ready_has_run(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """Handlers that end in the same turn are answered together."""
+    workers, note, done = Workers(2, Handback(loop)), Note(), threading.Event()
+
+    def job() -> None:
+        loop.call_soon(partial(note, 0))
+        workers.at_pause(partial(note, 1, done))
+        note(2)
+
+    workers.submit(job)
+
+    wait(done)
+    assert note.numbers == [2, 0, 1]
+
+
+def test_on_the_loop_of_async_handlers_a_pause_comes_after_all_jobs_that_wait(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop takes some jobs at a time: many small pauses would be many wake-ups."""
+    monkeypatch.setattr("processor_runtime.workers.HELD_UP_S", LONG_S)
+    workers, hold, note, done = Workers(2, Handback(loop)), Hold(), Note(), threading.Event()
+
+    workers.submit(hold)
+    for number in range(100):
+        workers.submit(partial(workers.at_pause, partial(note, 100 + number)))
+        workers.submit(partial(note, number))
+    workers.submit(partial(workers.at_pause, partial(note, 200, done)))
+    hold.release.set()
+
+    wait(done)
+    assert note.numbers == list(range(201))
+
+
+@pytest.mark.parametrize("home", [False, True])
+def test_what_waits_for_a_pause_does_not_wait_for_ever(loop: asyncio.AbstractEventLoop, *, home: bool) -> None:
+    """An answer does not wait until there are no more requests, however many come."""
+    workers, told = Workers(2, Handback(loop) if home else None), threading.Event()
+
+    def job() -> None:
+        if not told.is_set():
+            workers.submit(job)
+
+    def both() -> None:
+        workers.submit(job)
+        workers.at_pause(told.set)
+
+    workers.submit(both)
+
+    wait(told)
 
 
 # --- pace

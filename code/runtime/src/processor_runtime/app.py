@@ -11,6 +11,7 @@ import gc
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -78,6 +79,7 @@ class ProcessorApp(FastAPI):
         self.service = service
         self._expected = f"Bearer {service.settings.token}".encode() if service.settings.token else b""
         self._handback: Handback | None = None
+        self._arrived: list[Callable[[], None]] = []
         self._hot = {
             ("POST", "/run"): self._run,
             ("POST", "/run-stream"): self._run_stream,
@@ -146,16 +148,16 @@ class ProcessorApp(FastAPI):
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
         def reply(answer: Answer) -> None:
-            handback(lambda: answered.set_result(answer) if not answered.done() else None)
+            handback.later(lambda: answered.set_result(answer) if not answered.done() else None, self.service.at_pause)
 
-        self.service.call(raw, Caller(reply), http_input.trace_id(scope))
+        self._submit_soon(partial(self.service.call, raw, Caller(reply), http_input.trace_id(scope)))
         await _send(send, await answered)
 
     async def _run_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw = await self._body(scope, receive, send)
         if raw is None:
             return
-        stream = Stream(self._back())
+        stream = Stream(self._back(), self.service.at_pause)
         caller = Caller(stream.reply, stream.accepted, stream.events)
         self.service.call(raw, caller, http_input.trace_id(scope))
         answer = await stream.begun()
@@ -196,6 +198,17 @@ class ProcessorApp(FastAPI):
 
     async def _crashed(self, request: Request, exc: Exception) -> Response:  # noqa: ARG002  # Starlette logs *exc*
         return _response(self.service.refusal(InternalError()))
+
+    def _submit_soon(self, call: Callable[[], None]) -> None:
+        """Make *call* with all others of this turn of the loop: the first one wakes who then wants the interpreter."""
+        self._arrived.append(call)
+        if len(self._arrived) == 1:
+            asyncio.get_running_loop().call_soon(self._submit)
+
+    def _submit(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for call in arrived:
+            call()
 
     def _back(self) -> Handback:
         if self._handback is None:

@@ -23,10 +23,27 @@ class Handback:
         self._loop = loop
         self._waiting: deque[Job] = deque()
         self._woken = False
+        self._deferred = False
 
     def __call__(self, job: Job) -> None:
         """Run *job* soon, on the loop."""
         self._waiting.append(job)
+        self._wake()
+
+    def later(self, job: Job, defer: Callable[[Job], None]) -> None:
+        """Run *job* on the loop when *defer* calls what it is given, or earlier; many for one call of it."""
+        self._waiting.append(job)
+        if not (self._woken or self._deferred):
+            self._deferred = True
+            defer(self._wake_deferred)
+
+    def _wake_deferred(self) -> None:
+        # first the flag: who comes from here on defers again
+        self._deferred = False
+        if self._waiting:
+            self._wake()
+
+    def _wake(self) -> None:
         if not self._woken:
             self._woken = True
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for an answer any more

@@ -172,6 +172,10 @@ class Service:
         else:
             self._executor.submit(request, caller)
 
+    def at_pause(self, job: Callable[[], None]) -> None:
+        """Run *job* when the thread that runs requests one after another pauses; at once if another thread calls."""
+        self._executor.workers.at_pause(job)
+
     def call_and_wait(self, raw: bytes) -> bytes:
         """Run the request in the body *raw* and return its envelope as JSON."""
         answered = threading.Event()

@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-MANY: Final = 256
+MANY: Final = 1024
 HEARTBEAT_S: Final = 15.0
 
 Event = tuple[str, dict[str, Any]]

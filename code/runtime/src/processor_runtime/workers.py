@@ -21,6 +21,8 @@ HELD_UP_S: Final = 0.005
 _HOME_HELD_UP_S: Final = 0.025
 # looks that find nobody waiting, before the next one waits for somebody who does
 _QUIET: Final = 50
+# looks that what waits for a pause may take while jobs end one after another: the more of it, the fewer wake-ups
+_LATE: Final = 4
 _JOBS_IN_A_ROW: Final = 16
 _SLOW_IN_A_ROW: Final = 32
 
@@ -54,6 +56,9 @@ class Workers:
         self._home_led = False
         self._home_held_up = False
         self._taken = 0
+        self._home_thread = 0
+        self._home_pauses = False
+        self._after: list[Job] = []
         self._waiting = threading.Event()
         self._watched = False
 
@@ -63,17 +68,61 @@ class Workers:
         with self._lock:
             if self._leader is None and self._appoint() and not self._home_led:
                 return
-            if not self._watched:
-                self._watched = True
-                threading.Thread(target=self._watch, name="workers", daemon=True).start()
-        if not self._waiting.is_set():
-            self._waiting.set()
+        self._look_out()
 
     def submit_long(self, job: Job) -> None:
         """Run *job*, which is known to take its time, in a thread beside the one that leads. It must not raise."""
         self._long_jobs.append(job)
         with self._lock:
             self._wake(object())
+
+    def at_pause(self, job: Job) -> None:
+        """Run *job* when the calling thread, if it leads, has done what is to do, or has been held up; else at once.
+
+        For what wakes another thread: it would take the interpreter's lock from
+        the one that leads, at nearly every file call. *job* must not raise.
+        """
+        at_home = threading.get_ident() == self._home_thread
+        with self._lock:
+            leads = at_home or (self._leader is not None and self._leader is getattr(self._mine, "turn", None))
+            if leads:
+                self._after.append(job)
+            first = len(self._after) == 1
+        if not leads:
+            job()
+        elif first:
+            if at_home and not self._home_pauses:
+                self._home_pauses = True
+                self._pause_at_home()
+            self._look_out()
+
+    def _pause_at_home(self) -> None:
+        """Pause after all that is ready on the loop, and all jobs that it leads. Called there."""
+        assert self._home is not None  # noqa: S101  # see `_lead_home`
+        self._home(self._paused_at_home)
+
+    def _paused_at_home(self) -> None:
+        if self._jobs and self._home_led:
+            self._pause_at_home()
+        else:
+            self._home_pauses = False
+            self._pause()
+
+    def _pause(self) -> None:
+        with self._lock:
+            after, self._after = self._after, []
+        for job in after:
+            guarded(job)
+
+    def _look_out(self) -> None:
+        """See to it that somebody notices when the one who leads is held up."""
+        if not self._watched:
+            with self._lock:
+                first, self._watched = not self._watched, True
+            if first:
+                threading.Thread(target=self._watch, name="workers", daemon=True).start()
+        if not self._waiting.is_set():
+            self._waiting.set()
 
     def step_aside(self) -> None:
         """Let another thread take the jobs that wait; the calling one, which runs a job, will be held up by it."""
@@ -82,6 +131,7 @@ class Workers:
                 self._leader = None
                 if self._jobs:
                     self._appoint()
+        self._pause()
 
     def _appoint(self) -> bool:
         """Let the loop, an idle or a new thread lead, or who is done first; return whether there is one now.
@@ -115,6 +165,8 @@ class Workers:
             self._mine.turn = turn
             while (job := self._next(turn)) is not None:
                 guarded(job)
+            if self._after:
+                self._pause()
             turn = self._appointed.get()
 
     def _next(self, turn: object) -> Job | None:
@@ -141,6 +193,7 @@ class Workers:
     def _lead_home(self, turn: object) -> None:
         """Run jobs on the loop, in turns with what else it runs."""
         assert self._home is not None  # noqa: S101  # `_appoint` calls it there
+        self._home_thread = threading.get_ident()
         for _ in range(_JOBS_IN_A_ROW):
             with self._lock:
                 self._home_held_up = False
@@ -151,16 +204,21 @@ class Workers:
         self._home(partial(self._lead_home, turn))
 
     def _watch(self) -> None:
-        """Give the lead away where a job has it for long while others wait."""
+        """Give the lead away where a job has it for long while others wait; end their wait for a pause, too."""
         seen: tuple[object, int] | None = None
+        after: list[Job] = []
+        taken = 0
         since = 0.0
-        quiet = 0
+        quiet = looks = 0
         while True:
             self._waiting.wait()
             time.sleep(HELD_UP_S)
             at = time.monotonic()
             with self._lock:
-                quiet = 0 if self._jobs else quiet + 1
+                looks = looks + 1 if self._after and self._after is after else 0
+                late = looks >= _LATE or (looks > 0 and self._taken == taken)
+                after, taken = self._after, self._taken
+                quiet = 0 if self._jobs or self._after else quiet + 1
                 if quiet == _QUIET:
                     quiet = 0
                     self._waiting.clear()
@@ -171,6 +229,8 @@ class Workers:
                     self._home_held_up = self._home_held_up or self._home_led
                     self._leader = None
                     self._appoint()
+            if late:
+                self._pause()
 
 
 class Pace:
