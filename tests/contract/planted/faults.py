@@ -32,6 +32,7 @@ from processor_runtime import (
     http_input,
     logs,
     masking,
+    output_file,
     prefix,
     recorder,
     request,
@@ -565,7 +566,7 @@ def exception_in_the_details(answer: Answer) -> None:
 @started("C-ART-01")
 def hash_of_nothing() -> None:
     """The `sha256` of an output is not the file's."""
-    _put(workspace.OutputFile, "sha256", property(lambda _self: hashlib.sha256().hexdigest()))
+    _put(output_file.OutputFile, "sha256", property(lambda _self: hashlib.sha256().hexdigest()))
 
 
 @instead(canonical, "sha256", "C-ART-04")
@@ -583,7 +584,7 @@ def context_in_the_result(old: Any, self: Any, one: Any) -> Any:
     return envelope
 
 
-@instead(workspace.OutputFile, "commit", "C-ART-06")
+@instead(output_file.OutputFile, "commit", "C-ART-06")
 def temporary_files_stay(old: Any, self: Any) -> None:
     """A temporary file is left beside each output."""
     directory = os.dup(self._directory)
@@ -624,7 +625,7 @@ def index_comes_first(old: Any, self: Any) -> None:
     self.write_file(workspace.INDEX, b'{"execution_id":"e1","outputs":[]}')
 
 
-@instead(workspace.OutputFile, "__init__", "C-ART-09")
+@instead(output_file.OutputFile, "__init__", "C-ART-09")
 def half_written_outputs(old: Any, self: Any, directory: int, name: str, temporary: str, *rest: Any) -> None:
     """An output is written under its name from the start."""
     old(self, directory, name, temporary if name in {workspace.INDEX, workspace.RECEIPT} else name, *rest)

@@ -6,11 +6,14 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from processor_runtime.workspace import Workspace
 from tests.unit.runtime.jobs import GENEROUS_S
 from tests.unit.runtime.judged import CONTENT, Judged
+from tests.unit.runtime.workspaces import Make, workspace_in
 
 
 @pytest.fixture
@@ -31,3 +34,31 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     found.call_soon_threadsafe(found.stop)
     thread.join(GENEROUS_S)
     found.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Return where the prefix of a workspace lies on this machine; it is not made yet."""
+    return tmp_path / "outputs" / "e1"
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Return a function that makes workspaces, closed afterwards; see `workspace_in`."""
+    made: list[Workspace] = []
+
+    def workspace(*args: Any, **changes: Any) -> Workspace:
+        made.append(workspace_in(tmp_path, *args, **changes))
+        return made[-1]
+
+    yield workspace
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def workspace(make: Make) -> Workspace:
+    """Return a workspace whose folder is made and locked."""
+    found = make()
+    found.make()
+    return found

@@ -12,6 +12,8 @@ import pytest
 from processor_runtime import errors
 from processor_runtime.execution import Answer, Caller, Execution
 from processor_runtime.run import Run
+from processor_runtime.workers import HELD_UP_S
+from processor_runtime.workspace import Workspace
 from tests.unit.runtime.services import GENEROUS_S, Asked, Bench, Held, payload, until, write_hello
 
 
@@ -291,3 +293,34 @@ def test_a_request_that_breaks_a_rule_is_told_so_even_while_draining(tmp_path: P
     bench.service.drain(lambda: None)
 
     assert bench.ask(payload(schema="v2")).verdict == (400, "ERR_INPUTS")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"), [((), True), ((HELD_UP_S / 2,) * 32, False), ((HELD_UP_S,) * 32, True)]
+)
+def test_what_waits_for_a_pause_goes_ahead_of_a_handler_that_may_take_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: tuple[float, ...], *, expected: bool
+) -> None:
+    """And ahead of its file calls, at which others get the interpreter's lock; a quick one delays nobody."""
+    order = list[str]()
+    bench = Bench(tmp_path, lambda _run: order.append("handler"))
+    executor = bench.service._executor
+    for each in seconds:
+        executor._pace.note(each)
+    pause, make = executor.workers.pause, Workspace.make
+
+    def noted_pause() -> None:
+        order.append("pause")
+        pause()
+
+    def noted_make(workspace: Workspace) -> None:
+        order.append("make")
+        make(workspace)
+
+    monkeypatch.setattr(executor.workers, "pause", noted_pause)
+    monkeypatch.setattr(Workspace, "make", noted_make)
+
+    bench.ask(payload("e1")).verdict  # noqa: B018  # it waits for the answer
+
+    before = order[: order.index("make")]
+    assert before == (["pause"] if expected else [])

@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 
 from processor_runtime.loops import Handback
-from processor_runtime.workers import HELD_UP_S, Pace, Workers
+from processor_runtime.workers import HELD_UP_S, Job, Pace, Workers
 from tests.unit.runtime.jobs import GENEROUS_S, Hold, Note, fail, wait
 
 LONG_S: Final = 3600.0
@@ -183,6 +183,28 @@ def test_a_long_job_beyond_the_limit_waits_for_a_thread() -> None:
     wait(done)
 
 
+@pytest.mark.parametrize("kind", ["job", "long job"])
+def test_a_job_waits_for_its_thread_where_none_is_to_be_had(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """A container may hold only so many; neither the job nor the watcher is lost with one that did not start."""
+    start, refused = threading.Thread.start, list[str]()
+
+    def refusing(thread: threading.Thread) -> None:
+        if len(refused) < 2:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    workers, note, done = Workers(2), Note(), threading.Event()
+    monkeypatch.setattr(threading.Thread, "start", refusing)
+    (workers.submit if kind == "job" else workers.submit_long)(partial(note, 0))
+    assert len(refused) == 2
+    workers.submit(partial(note, 1, done))
+
+    wait(done)
+    _settle_down(workers)
+    assert sorted(note.numbers) == [0, 1]
+
+
 def test_the_loop_of_async_handlers_leads_where_there_is_one(loop: asyncio.AbstractEventLoop) -> None:
     """More jobs than it runs in one go, too."""
     workers, note, done = Workers(8, Handback(loop)), Note(), threading.Event()
@@ -218,6 +240,55 @@ def test_a_thread_leads_as_long_as_a_handler_holds_up_the_loop(loop: asyncio.Abs
 
     assert len(threads) == 1
     assert note.threads[-1] not in threads
+
+
+def test_the_loop_leads_again_though_no_thread_was_free_for_what_it_held_up(loop: asyncio.AbstractEventLoop) -> None:
+    """The job that waited does not wait for a thread when the loop is there."""
+    workers, long, hold, done = Workers(1, Handback(loop)), Hold(), Hold(), threading.Event()
+    workers.submit_long(long)
+    wait(long.running)
+    loop.call_soon_threadsafe(hold)
+    wait(hold.running)
+    workers.submit(done.set)
+    while workers._leader is not None:  # the lead is taken from the loop
+        threading.Event().wait(HELD_UP_S)
+
+    hold.release.set()
+
+    wait(done)
+    assert not long.release.is_set()
+    long.release.set()
+
+
+def test_a_pause_waits_for_no_job_that_the_loop_does_not_lead(
+    loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would look again and again until a thread is free."""
+    workers, long, told, turns = Workers(1, Handback(loop)), Hold(), threading.Event(), list[Job]()
+    led = threading.Event()
+    workers.submit(led.set)
+    wait(led)
+    workers.submit_long(long)
+    wait(long.running)
+
+    handback = Handback(loop)
+
+    def counted(job: Job) -> None:
+        turns.append(job)
+        handback(job)
+
+    def stranded() -> None:
+        with workers._lock:
+            workers._jobs.append(long)  # as if no thread had been free for it
+            workers._leader, workers._home_led = None, True
+        monkeypatch.setattr(workers, "_home", counted)
+        workers.at_pause(told.set)
+
+    loop.call_soon_threadsafe(stranded)
+
+    wait(told)
+    assert len(turns) == 1
+    long.release.set()
 
 
 def test_what_waits_for_a_pause_runs_when_all_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -336,6 +407,17 @@ def test_what_waits_for_a_pause_does_not_wait_for_ever(loop: asyncio.AbstractEve
 
 
 # --- pace
+
+
+def test_a_handler_is_quick_after_many_quick_ones_in_a_row() -> None:
+    """Until one is not."""
+    pace = Pace()
+    found = list[bool]()
+    for seconds in (*[HELD_UP_S / 2] * 40, HELD_UP_S, *[HELD_UP_S / 2] * 40):
+        found.append(pace.quick)
+        pace.note(seconds)
+
+    assert found == [False] * 32 + [True] * 9 + [False] * 32 + [True] * 8
 
 
 def test_one_slow_handler_at_the_beginning_says_that_they_are_slow() -> None:

@@ -79,7 +79,7 @@ class ProcessorApp(FastAPI):
         self.service = service
         self._expected = f"Bearer {service.settings.token}".encode() if service.settings.token else b""
         self._handback: Handback | None = None
-        self._arrived: list[Callable[[], None]] = []
+        self._arrived: list[tuple[Callable[[], None], asyncio.Future[Answer]]] = []
         self._hot = {
             ("POST", "/run"): self._run,
             ("POST", "/run-stream"): self._run_stream,
@@ -150,7 +150,7 @@ class ProcessorApp(FastAPI):
         def reply(answer: Answer) -> None:
             handback.later(lambda: answered.set_result(answer) if not answered.done() else None, self.service.at_pause)
 
-        self._submit_soon(partial(self.service.call, raw, Caller(reply), http_input.trace_id(scope)))
+        self._submit_soon(partial(self.service.call, raw, Caller(reply), http_input.trace_id(scope)), answered)
         await _send(send, await answered)
 
     async def _run_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -199,16 +199,20 @@ class ProcessorApp(FastAPI):
     async def _crashed(self, request: Request, exc: Exception) -> Response:  # noqa: ARG002  # Starlette logs *exc*
         return _response(self.service.refusal(InternalError()))
 
-    def _submit_soon(self, call: Callable[[], None]) -> None:
+    def _submit_soon(self, call: Callable[[], None], answered: asyncio.Future[Answer]) -> None:
         """Make *call* with all others of this turn of the loop: the first one wakes who then wants the interpreter."""
-        self._arrived.append(call)
+        self._arrived.append((call, answered))
         if len(self._arrived) == 1:
             asyncio.get_running_loop().call_soon(self._submit)
 
     def _submit(self) -> None:
         arrived, self._arrived = self._arrived, []
-        for call in arrived:
-            call()
+        for call, answered in arrived:
+            try:
+                call()
+            except Exception as exc:  # noqa: BLE001  # it must not cost the others their answers
+                if not answered.done():
+                    answered.set_exception(exc)
 
     def _back(self) -> Handback:
         if self._handback is None:

@@ -364,6 +364,8 @@ class Executor:
 
     def _start(self, execution: Execution) -> None:
         """Make the folder and run the handler. This thread holds *execution*, which holds a slot."""
+        if not self._processor.is_async:
+            self._make_way()
         workspace = execution.workspace
         fresh = not workspace.opened
         try:
@@ -403,10 +405,19 @@ class Executor:
         else:
             self._ended(execution, run, self._raised(run))
 
-    def _raised(self, run: Run) -> BaseException | None:
-        """Run a sync handler; return what it raises."""
+    def _make_way(self) -> None:
+        """Let go ahead what would wait for a sync handler that takes its time.
+
+        Before the folder is made: a handler may hold on to the interpreter's
+        lock, and file calls are the last chance of others to get it.
+        """
         if self._pace.slow:
             self.workers.step_aside()
+        elif not self._pace.quick:
+            self.workers.pause()
+
+    def _raised(self, run: Run) -> BaseException | None:
+        """Run a sync handler; return what it raises."""
         began = time.monotonic()
         try:
             self._processor.work(run)

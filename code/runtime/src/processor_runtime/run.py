@@ -8,9 +8,10 @@ from typing import Any, Final, Protocol
 import orjson
 
 from .logs import Logger
+from .output_file import OutputFile
 from .request import RunRequest
 from .settings import Mode
-from .workspace import OutputFile, RunStoppedError, Workspace
+from .workspace import RunStoppedError, Workspace
 
 NO_SECRETS: Final[Mapping[str, str]] = MappingProxyType({})
 

@@ -25,6 +25,7 @@ _QUIET: Final = 50
 _LATE: Final = 4
 _JOBS_IN_A_ROW: Final = 16
 _SLOW_IN_A_ROW: Final = 32
+_QUICK_IN_A_ROW: Final = 32
 
 
 class Workers:
@@ -74,7 +75,9 @@ class Workers:
         """Run *job*, which is known to take its time, in a thread beside the one that leads. It must not raise."""
         self._long_jobs.append(job)
         with self._lock:
-            self._wake(object())
+            if self._wake(object()):
+                return
+        self._look_out()
 
     def at_pause(self, job: Job) -> None:
         """Run *job* when the calling thread, if it leads, has done what is to do, or has been held up; else at once.
@@ -102,13 +105,14 @@ class Workers:
         self._home(self._paused_at_home)
 
     def _paused_at_home(self) -> None:
-        if self._jobs and self._home_led:
+        if self._jobs and self._home_led and self._leader is not None:
             self._pause_at_home()
         else:
             self._home_pauses = False
-            self._pause()
+            self.pause()
 
-    def _pause(self) -> None:
+    def pause(self) -> None:
+        """Run what waits for a pause: the calling thread may hold on to the interpreter's lock."""
         with self._lock:
             after, self._after = self._after, []
         for job in after:
@@ -120,7 +124,10 @@ class Workers:
             with self._lock:
                 first, self._watched = not self._watched, True
             if first:
-                threading.Thread(target=self._watch, name="workers", daemon=True).start()
+                try:
+                    threading.Thread(target=self._watch, name="workers", daemon=True).start()
+                except RuntimeError:  # the next one tries again
+                    self._watched = False
         if not self._waiting.is_set():
             self._waiting.set()
 
@@ -131,7 +138,7 @@ class Workers:
                 self._leader = None
                 if self._jobs:
                     self._appoint()
-        self._pause()
+        self.pause()
 
     def _appoint(self) -> bool:
         """Let the loop, an idle or a new thread lead, or who is done first; return whether there is one now.
@@ -155,7 +162,11 @@ class Workers:
             self._appointed.put(turn)
         elif self._threads < self._limit:
             self._threads += 1
-            threading.Thread(target=self._work, args=(turn,), name=f"worker-{self._threads}", daemon=True).start()
+            try:
+                threading.Thread(target=self._work, args=(turn,), name=f"worker-{self._threads}", daemon=True).start()
+            except RuntimeError:  # the container's limit of processes, say: the watcher tries again
+                self._threads -= 1
+                return False
         else:
             return False
         return True
@@ -166,7 +177,7 @@ class Workers:
             while (job := self._next(turn)) is not None:
                 guarded(job)
             if self._after:
-                self._pause()
+                self.pause()
             turn = self._appointed.get()
 
     def _next(self, turn: object) -> Job | None:
@@ -218,19 +229,22 @@ class Workers:
                 looks = looks + 1 if self._after and self._after is after else 0
                 late = looks >= _LATE or (looks > 0 and self._taken == taken)
                 after, taken = self._after, self._taken
-                quiet = 0 if self._jobs or self._after else quiet + 1
+                quiet = 0 if self._jobs or self._long_jobs or self._after else quiet + 1
                 if quiet == _QUIET:
                     quiet = 0
                     self._waiting.clear()
+                if self._long_jobs:
+                    self._wake(object())  # there may have been no thread to be had
                 now = (self._leader, self._taken) if self._jobs else None
                 if now != seen:
                     seen, since = now, at
                 elif now and at - since >= (_HOME_HELD_UP_S if self._home_led else HELD_UP_S):
-                    self._home_held_up = self._home_held_up or self._home_led
+                    if self._leader is not None:  # else nobody is free, and home has done nothing to lose the lead
+                        self._home_held_up = self._home_held_up or self._home_led
                     self._leader = None
                     self._appoint()
             if late:
-                self._pause()
+                self.pause()
 
 
 class Pace:
@@ -242,15 +256,26 @@ class Pace:
 
     def __init__(self) -> None:
         self._slow_in_a_row = _SLOW_IN_A_ROW - 1  # the first one decides
+        self._quick_in_a_row = 0
 
     @property
     def slow(self) -> bool:
         """Whether the next one is likely to take longer than `HELD_UP_S`."""
         return self._slow_in_a_row >= _SLOW_IN_A_ROW
 
+    @property
+    def quick(self) -> bool:
+        """Whether the next one is very likely to take less."""
+        return self._quick_in_a_row >= _QUICK_IN_A_ROW
+
     def note(self, seconds: float) -> None:
         """A handler took so long."""
-        self._slow_in_a_row = 0 if seconds < HELD_UP_S else self._slow_in_a_row + 1
+        if seconds < HELD_UP_S:
+            self._slow_in_a_row = 0
+            self._quick_in_a_row += 1
+        else:
+            self._slow_in_a_row += 1
+            self._quick_in_a_row = 0
 
 
 def guarded(job: Job) -> None:

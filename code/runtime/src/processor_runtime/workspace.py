@@ -8,12 +8,11 @@ gets a temporary name in its own directory and is renamed when it is complete.
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import stat
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import orjson
 
@@ -26,6 +25,8 @@ from .errors import (
     ProcessorError,
     StorageError,
 )
+from .files import DIRECTORY, make_directory, open_directory, put_file
+from .output_file import Guard, OutputFile
 from .prefix import Place
 
 RECEIPT: Final = "receipt.json"
@@ -33,15 +34,11 @@ INDEX: Final = "outputs.json"
 TRACE: Final = "trace.ndjson"
 MAX_RECEIPT_BYTES: Final = 64 * 1024 * 1024
 
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _BAD_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EBADF, errno.EINVAL, errno.ENOSYS})
 
 
-Guard = Callable[[Callable[[], None]], None]
 Announce = Callable[[dict[str, Any]], None]
-Translate = Callable[[OSError], ProcessorError]
 Outputs = Sequence[tuple[Output, Callable[[str], object]]]
 
 
@@ -161,13 +158,13 @@ class Workspace:
         """Open the folder, or the deepest directory above it that is there; return whether it was the folder."""
         if self._above < 0:
             try:
-                self._above = os.open(self._place.root, _DIRECTORY & ~os.O_NOFOLLOW)  # a setting: it may be a link
+                self._above = os.open(self._place.root, DIRECTORY & ~os.O_NOFOLLOW)  # a setting: it may be a link
             except FileNotFoundError:
                 return False
             self._missing = self._place.names
         while self._missing:
             try:
-                found = _opened(self._above, self._missing[0])
+                found = open_directory(self._above, self._missing[0])
             except FileNotFoundError:
                 return False
             os.close(self._above)
@@ -182,7 +179,7 @@ class Workspace:
             if self._walk():
                 return
         while self._missing:
-            made = _made(self._above, self._missing[0])
+            made = make_directory(self._above, self._missing[0])
             os.close(self._above)
             self._above, self._missing = made, self._missing[1:]
         self._fd, self._above = self._above, -1
@@ -249,7 +246,7 @@ class Workspace:
 
     # --- what this run writes
 
-    def open_output(self, path: str, mime: str | None) -> "OutputFile":
+    def open_output(self, path: str, mime: str | None) -> OutputFile:
         """Return a file for one output; it appears under its name when it is committed.
 
         Args:
@@ -294,7 +291,7 @@ class Workspace:
             StorageError: full, read-only or not permitted.
         """
         try:
-            _put(self._fd, name, self._temporary_name(), data)
+            put_file(self._fd, name, self._temporary_name(), data)
         except OSError as exc:
             raise _as_storage(exc) from exc
 
@@ -328,100 +325,12 @@ class Workspace:
             return known
         parent, _, name = folder.rpartition("/")
         above = self._directory(parent) if parent else self._fd
-        fd = self._directories[folder] = _made(above, name)
+        fd = self._directories[folder] = make_directory(above, name)
         return fd
 
     def _temporary_name(self) -> str:
         self._temporary += 1
         return f".{self._process}-{self._temporary}.part"
-
-
-class OutputFile:
-    """One file being written: complete under its name, or not there at all.
-
-    As a context manager it commits on a clean exit and discards on an exception.
-    """
-
-    def __init__(self, directory: int, name: str, temporary: str, guard: Guard, failed: Translate) -> None:
-        self._directory, self._name, self._temporary = directory, name, temporary
-        self._guard = guard
-        self._failed = failed
-        self._digest = hashlib.sha256()
-        self.size_bytes = 0
-        self.written: Callable[[OutputFile], None] = _nothing
-        self._fd = _new(directory, temporary)
-
-    @property
-    def sha256(self) -> str:
-        """The SHA-256 of what was written, 64 hexadecimal digits."""
-        return self._digest.hexdigest()
-
-    def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Write all of *data* and return its length in bytes.
-
-        Raises:
-            StorageError: the disk is full.
-            ValueError: it was committed or discarded before.
-        """
-        if self._fd < 0:
-            raise ValueError("this output has ended")
-        self._guard(_nothing)  # a handler that goes on after its run has settled fills no disk
-        view = memoryview(data).cast("B")
-        self._digest.update(view)
-        self.size_bytes += len(view)
-        try:
-            _write(self._fd, view)
-        except OSError as exc:
-            raise self._failed(exc) from exc
-        return len(view)
-
-    def commit(self) -> None:
-        """Make the file appear under its name; does nothing the second time.
-
-        Raises:
-            StorageError: the file system refuses, or a directory has that name.
-        """
-        if self._fd < 0:
-            return
-        try:
-            self._close()
-            self._guard(self._rename)
-        except OSError as exc:
-            self._remove()
-            raise self._failed(exc) from exc
-        except BaseException:
-            self._remove()
-            raise
-
-    def discard(self) -> None:
-        """Remove what was written, unless it was committed."""
-        if self._fd < 0:
-            return
-        with contextlib.suppress(OSError):
-            self._close()
-        self._remove()
-
-    def _close(self) -> None:
-        # first forgotten: the number may be somebody else's file by the time of a second call
-        fd, self._fd = self._fd, -1
-        os.close(fd)
-
-    def _rename(self) -> None:
-        os.rename(self._temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
-        self.written(self)
-
-    def _remove(self) -> None:
-        with contextlib.suppress(OSError):
-            os.unlink(self._temporary, dir_fd=self._directory)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        if kind is None:
-            self.commit()
-        else:
-            self.discard()
 
 
 def _nothing(*_: object) -> None:
@@ -430,55 +339,6 @@ def _nothing(*_: object) -> None:
 
 def _stopped(_step: Callable[[], None]) -> None:
     raise RunStoppedError
-
-
-def _new(directory: int, temporary: str) -> int:
-    """Return the descriptor of a new file in *directory*."""
-    try:
-        return os.open(temporary, _NEW_FILE, 0o666, dir_fd=directory)
-    except FileExistsError:  # left by a killed run that had our process id
-        os.unlink(temporary, dir_fd=directory)
-        return os.open(temporary, _NEW_FILE, 0o666, dir_fd=directory)
-
-
-def _write(fd: int, data: bytes | memoryview) -> None:
-    """Write all of *data*."""
-    written = os.write(fd, data)
-    while written < len(data):
-        written += os.write(fd, memoryview(data)[written:])
-
-
-def _put(directory: int, name: str, temporary: str, data: bytes) -> None:
-    """Write the file *name* in *directory* as a whole, or leave what is there."""
-    fd = _new(directory, temporary)
-    try:
-        try:
-            _write(fd, data)
-        finally:
-            os.close(fd)
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary, dir_fd=directory)
-        raise
-
-
-def _opened(parent: int, name: str) -> int:
-    """Return the descriptor of directory *name* in *parent*."""
-    try:
-        return os.open(name, _DIRECTORY, dir_fd=parent)
-    except NotADirectoryError:
-        # a link and a file in the way look alike to `open`; one is an attack, the other a disk to tidy
-        if stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from None
-        raise
-
-
-def _made(parent: int, name: str) -> int:
-    """Return the descriptor of directory *name* in *parent*, which is most likely new."""
-    with contextlib.suppress(FileExistsError):  # an earlier attempt's, or another run makes the same parents
-        os.mkdir(name, dir_fd=parent)
-    return _opened(parent, name)
 
 
 def _translated(exc: OSError) -> ProcessorError:
