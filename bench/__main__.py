@@ -35,7 +35,9 @@ def main() -> int:
     doors = parser.add_subparsers(required=True, metavar="run|report|lock|guard")
     run = doors.add_parser("run", help="measure, and write results, table and picture")
     run.add_argument("--profile", choices=PROFILES, default="full", help="how thorough (default: %(default)s)")
-    run.add_argument("--rows", nargs="+", metavar="ROW", help="only these rows; the numbers of others are kept")
+    run.add_argument(
+        "--rows", nargs="+", choices=PROFILES["full"].rows, help="only these rows; the numbers of others are kept"
+    )
     run.set_defaults(door=lambda asked: measure(PROFILES[asked.profile], tuple(asked.rows or ())))
     again = doors.add_parser("report", help="write table and picture of what was measured before")
     again.add_argument("--profile", choices=PROFILES, default="full")
@@ -60,7 +62,7 @@ def measure(profile: Profile, only: tuple[str, ...]) -> int:
         for name, row in measures(context.rows):
             context.begin(name)
             row(context)
-            results.dump(VAR / f"{profile.name}-so-far.json")  # hours of measuring outlive a mistake in the next row
+            results.dump(VAR / f"{profile.name}-so-far.json")  # what was measured outlives a mistake in the next row
     except environments.SkippedError as exc:
         sys.stderr.write(f"bench: {exc}\n")
         return 1

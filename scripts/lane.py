@@ -25,7 +25,7 @@ sys.path.append(str(ROOT / "code"))
 
 from apps.core.registry import Registration, RegistryInvalidError, load_registry  # noqa: E402 - found through the path above
 
-SETTINGS = "backend.settings.unittest"  # as SPEC §9 writes the deploy command: no secret of Django's is needed
+SETTINGS = "backend.settings.unittest"  # no secret of Django's is needed
 PLATFORM = "amd64"  # the one that Modal runs
 CI_SAFETY = "ERR_CI_SAFETY"
 Answer = dict[str, Any]

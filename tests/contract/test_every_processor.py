@@ -111,7 +111,7 @@ def test_an_execution_id_may_be_any_name_of_a_file(service: Service, payload: Js
 
 
 def test_other_write_roots_stand_for_themselves(service: Service, payload: JsonObject) -> None:
-    """SPEC §9's own example writes to `/tmp`."""
+    """The simplest request writes to `/tmp`."""
     folder = Path(f"/tmp/contract-{uuid4()}")
     payload["write_prefix"] = f"{folder}/{{execution_id}}/"
     try:
@@ -122,7 +122,7 @@ def test_other_write_roots_stand_for_themselves(service: Service, payload: JsonO
 
 
 def test_the_artifacts_folder_may_be_made_by_the_run(service: Service, payload: JsonObject) -> None:
-    """The server makes the directories it needs (SPEC §0.5)."""
+    """The server makes the directories it needs (§4)."""
     payload["write_prefix"] = "/artifacts/a/b/c/d/{execution_id}/"
 
     success(service, service.post(payload), payload)
@@ -159,7 +159,7 @@ def test_a_refusal_is_logged_with_its_reason(service: Service, payload: JsonObje
 
 
 def test_the_entry_gives_the_same_envelope_without_http(service: Service, payload: JsonObject, tmp_path: Path) -> None:
-    """`entry(payload) -> envelope` is the handler's signature (DESIGN §3)."""
+    """`entry(payload) -> envelope` is what a handler is without HTTP."""
     by_http = success(service, service.post(payload), payload)
     payload["execution_id"] += "-direct"
     program = (

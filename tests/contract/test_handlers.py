@@ -1,4 +1,4 @@
-"""What a handler gets and what becomes of what it does, whether it is sync or async (§2 to §5, DESIGN §3)."""
+"""What a handler gets and what becomes of what it does, whether it is sync or async (§2 to §5)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A processor is a pure service: no Django, nothing of the orchestrator, no way in but HTTP (SPEC §0.8, §0.10)."""
+"""A processor is a pure service: no Django, nothing of the orchestrator, no way in but HTTP."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Settings, one module a lane: `dev`, `test`, `unittest` and `production`, each `base` and what it changes."""
+"""Settings, one module a surrounding: `dev`, `test`, `unittest` and `production`, each `base` and what it changes."""

@@ -1,4 +1,4 @@
-"""What every lane has in common. Nothing here needs a database, a secret or a network."""
+"""What all settings have in common. Nothing here needs a database, a secret or a network."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ARTIFACTS_ROOT = Path(os.environ.get("ARTIFACTS_ROOT") or VAR_DIR / "artifacts")
 # Where this code runs in a container itself: the Docker network on which it reaches the containers that it starts.
 LOCAL_ADAPTER_NETWORK = os.environ.get("LOCAL_ADAPTER_NETWORK", "")
 
-# Which adapters `--adapter` may name. Production leaves `process` out: it runs source, not an image (DESIGN §4).
+# Which adapters `--adapter` may name. Production leaves `process` out: it runs source, not an image.
 ADAPTERS: tuple[str, ...] = ("process", "local", "modal")
 
 DEBUG = False

@@ -1,4 +1,4 @@
-"""CI and the commands of the specification: like production in behaviour, without its secrets."""
+"""CI, and commands by hand: like production in behaviour, without its secrets."""
 
 from backend.settings.base import *
 

@@ -1,4 +1,4 @@
-"""What pytest runs on: `test`, with Django's records left to propagate, so that a test can look at them."""
+"""What pytest and steps of lanes run on: `test`, with records left to propagate, so that a test can look at them."""
 
 from backend.settings.test import *
 

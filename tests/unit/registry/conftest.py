@@ -8,7 +8,7 @@ import pytest
 AMD64 = "ghcr.io/owner/repo/image@sha256:" + "a" * 64
 ARM64 = "ghcr.io/owner/repo/image@sha256:" + "b" * 64
 
-# SPEC §3's example, with a `build` and everything else that may be said
+# a registry file with everything that may be said
 GOOD = f"""\
 ref: llm/chat@1
 

@@ -15,7 +15,7 @@ Write = Callable[..., Path]
 
 
 def test_the_specifications_example_has_no_problem(write: Write, good: str) -> None:
-    """SPEC §3, with build, concurrency and optional secrets."""
+    """Everything that may be said, optional parts too."""
     assert check(write(good))[1] == []
 
 

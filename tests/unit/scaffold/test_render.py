@@ -1,4 +1,4 @@
-"""What a template becomes is what SPEC §1 asks for, whatever the options are."""
+"""What a template becomes is a whole processor, whatever the options are."""
 
 import ast
 import re
@@ -16,7 +16,7 @@ LONGEST_REF = f"{'n' * 32}/{'m' * 48}@999999999"
 
 
 def test_the_files_are_those_of_the_specification() -> None:
-    """SPEC §1 and issue text: nothing is missing, nothing is extra."""
+    """Nothing is missing, nothing is extra."""
     assert sorted(render(Plan.parse("acme/summary@1"))) == [
         "Dockerfile",
         "__init__.py",
@@ -52,7 +52,7 @@ def test_python_files_are_python_and_no_line_is_too_long(template: Template, ref
 
 @pytest.mark.parametrize("template", Template)
 def test_the_handler_imports_nothing_but_the_runtime_and_its_own(template: Template) -> None:
-    """A processor knows neither Django nor the orchestrator (SPEC, hard rule 8)."""
+    """A processor knows neither Django nor the orchestrator."""
     standard = {"__future__", "collections", "dataclasses", "pathlib", "typing"}
     for path, text in render(Plan.parse("acme/summary@1", template=template)).items():
         if path.endswith(".py"):

@@ -1,4 +1,4 @@
-"""A new processor from a template: everything that SPEC §1 asks for, ready to run in mock mode."""
+"""A new processor from a template: a whole folder, ready to run in mock mode."""
 
 from .place import FolderExistsError, Scaffolded, scaffold
 from .plan import Plan, PlanError, Template

@@ -13,7 +13,7 @@ from typing import Final
 
 from .plan import Plan, Template
 
-# SPEC §1, and what DESIGN §2 adds to it. In this order a reader meets them.
+# In this order a reader meets them.
 FILES: Final = (
     "registry.yaml",
     "requirements.in",

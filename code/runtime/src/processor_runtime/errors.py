@@ -275,7 +275,7 @@ ERRORS: Final[Mapping[ErrorCode, ErrorRow]] = MappingProxyType(
             None,
             "image not pinned by digest",
             "The registry has no digest for this platform, or a tag was given.",
-            "Run `processorctl publish`, or use `--adapter process` on a laptop.",
+            "Run `processorctl publish`; without an image registry use `--build`, without Docker `--adapter process`.",
         ),
         ErrorCode.DIGEST_DRIFT: ErrorRow(
             None,
@@ -298,8 +298,8 @@ ERRORS: Final[Mapping[ErrorCode, ErrorRow]] = MappingProxyType(
         ErrorCode.MODAL_AUTH: ErrorRow(
             None,
             "Modal refused the credentials",
-            "The token or the proxy-auth key is missing or wrong.",
-            "Set `MODAL_TOKEN_ID`, `MODAL_TOKEN_SECRET` and the proxy-auth pair.",
+            "The token or the proxy token is missing or wrong.",
+            "Set `MODAL_TOKEN_ID`, `MODAL_TOKEN_SECRET`, `MODAL_PROXY_TOKEN_ID` and `MODAL_PROXY_TOKEN_SECRET`.",
         ),
         ErrorCode.REF_NOT_FOUND: ErrorRow(
             None,

@@ -1,4 +1,4 @@
-"""What a container may do, as the engine is told: a pure function, in which each limit stands once (DESIGN §4)."""
+"""What a container may do, as the engine is told: a pure function, in which each limit stands once."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -20,8 +20,8 @@ examples, from the folder code/:
   python manage.py attestctl sign --all
   python manage.py attestctl verify --ref llm/chat@1 --json
 
-environment: SIGNING_KEY is the private key as PEM, or its path; SIGNATURE_KEYS the paths of trusted public keys,
-separated by colons. Neither is ever printed.
+environment: SIGNING_KEY is the private key as PEM, or its path; SIGNATURE_KEYS the trusted public keys:
+PEM blocks, or paths separated by colons. Neither is ever printed.
 exit status: 0 all of it is attested, 1 some of it is not, and it is said why; 2 wrong usage
 """
 ACTIONS: Final = {

@@ -78,7 +78,7 @@ def _next_steps(made: Scaffolded) -> str:
 made {len(made.files)} files from the template {made.plan.template}. Next:
   python manage.py run_processor --ref {made.plan.ref} --adapter process --inputs-json {asked}
   edit {folder}/app/handler.py, and {folder}/{FILE_NAME} for inputs and outputs
-  make check test"""
+  make -C .. check test"""
 
 
 def _shown(path: Path) -> str:
