@@ -9,7 +9,7 @@ T ?= tests
 
 .DEFAULT_GOAL := help
 .PHONY: help venv docker base-image demo test test-fast conformance check fix generate docs lock audit guard-real changelog-check release-check release-build release-publish modal-smoke bench bench-quick bench-guard clean
-.PHONY: images attest pins promote secrets deploy smoke acceptance probe drift rollback collect image-login mark open-promotion lane-pr lane-dev lane-staging lane-prod lanes
+.PHONY: images attest pins promote secrets deploy smoke acceptance probe drift rollback collect image-login mark reviewed open-promotion lane-pr lane-dev lane-staging lane-prod lanes
 
 help: ## Say what each target does
 	@echo "make demo is the place to begin. ADAPTER=local runs it in Docker, T=tests/unit narrows the tests."
@@ -110,13 +110,13 @@ smoke: $(DEV) ## Run each deployed processor once in mock mode
 acceptance: $(DEV) ## Hold each deployed processor to streams, replays and refusals
 	@$(VENV_PYTHON) -m scripts.lane acceptance
 
-probe: $(DEV) ## Prove that real is refused by what is deployed
+probe: $(DEV) ## Prove that real is refused before what is deployed is asked
 	@$(VENV_PYTHON) -m scripts.lane probe
 
 drift: $(DEV) ## Prove that what runs is what is pinned
 	@$(VENV_PYTHON) -m scripts.lane drift
 
-rollback: $(DEV) ## Deploy what ran before
+rollback: $(DEV) ## Deploy what ran well last: the pins of lanes/LANE
 	@$(VENV_PYTHON) -m scripts.lane rollback
 
 collect: $(DEV) ## Stop apps in dev whose branch is gone
@@ -127,6 +127,9 @@ image-login: ## Log in to REGISTRY as REGISTRY_USER by REGISTRY_TOKEN, which no 
 
 mark: $(DEV) ## Let the branch lanes/LANE be this commit: what the lane runs
 	@$(VENV_PYTHON) -m scripts.lane_repository mark
+
+reviewed: $(DEV) ## Prove that this commit is on main
+	@$(VENV_PYTHON) -m scripts.lane_repository reviewed
 
 open-promotion: $(DEV) ## Open the lane after LANE for this commit
 	@$(VENV_PYTHON) -m scripts.lane_repository open-promotion

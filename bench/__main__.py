@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from . import environments, locks, report, wrk
 from .catalogue import SUBJECTS
 from .catalogue.ours import stage
 from .context import Context
-from .paths import VAR
+from .paths import ROOT, VAR
 from .profiles import PROFILES, Profile
 from .rows import measures
 from .series import Results
@@ -56,7 +58,7 @@ def measure(profile: Profile, only: tuple[str, ...]) -> int:
     results = Results(profile.name)
     context = Context(profile, results, only or profile.rows)
     try:
-        results.machine = machine() | {"wrk": wrk.version()}
+        results.machine = machine() | {"wrk": wrk.version()} | measured()
         stage()
         _prepare(context)
         for name, row in measures(context.rows):
@@ -85,6 +87,14 @@ def machine() -> dict[str, str]:
         "kernel": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }
+
+
+def measured() -> dict[str, str]:
+    """Return of which source the numbers are, and of which day."""
+    described = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return {"commit": described.stdout.strip() or "unknown", "date": datetime.now(UTC).date().isoformat()}
 
 
 def _lines(path: str) -> list[str]:

@@ -20,7 +20,7 @@ _WORKS = {
 _INTRODUCTION = (
     "Generated from `bench/results/results.json` by `make generate`; `make bench` measures again. How each number is "
     "made, and what it does not say, is in {readme}. In brackets: how many times the limit, which is the bare ASGI "
-    "callable doing the same (for refusals and replays: answering an echo)."
+    "callable doing the same (for refusals and replays: answering an echo). An empty cell was not measured."
 )
 _LIMIT = "bare"
 _FEW = 10
@@ -161,21 +161,25 @@ def _loads(results: Results) -> Iterable[str]:
 
 
 def _load(results: Results, work: str, subject: str, loads: Sequence[str]) -> list[str]:
-    def at(metric: str, load: str) -> float:
-        return results.median(Key(work, subject, metric, load)) or 0.0
+    def at(metric: str, load: str) -> float | None:
+        return results.median(Key(work, subject, metric, load))
+
+    def cell(*metrics: str, load: str) -> str:
+        found = [at(metric, load) for metric in metrics]
+        return " / ".join(number(value) for value in found if value is not None)
 
     limit = "echo" if work in {"refusal", "replay"} else work
     rates = []
     for load in loads:
         times = results.ratio(Key(work, subject, "rate", load), Key(limit, _LIMIT, "rate", load))
-        rates.append(number(at("rate", load)) + (f" ({times:.2f})" if times is not None else ""))
+        rates.append(cell("rate", load=load) + (f" ({times:.2f})" if times is not None else ""))
     spreads = [results.spread(Key(work, subject, "rate", load)) or 0.0 for load in loads]
-    failed = max(at("failed_share", load) for load in loads)
+    failed = max(at("failed_share", load) or 0.0 for load in loads)
     return [
         _label(subject),
         *rates,
-        *(f"{number(at('p50_ms', load))} / {number(at('p99_ms', load))}" for load in loads),
-        number(at("cpu_us", loads[-1])),
+        *(cell("p50_ms", "p99_ms", load=load) for load in loads),
+        cell("cpu_us", load=loads[-1]),
         f"{max(spreads):.0%}",
         f"{failed:.0%}" if failed else "0",
     ]

@@ -13,20 +13,30 @@ import shlex
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from scripts.lane_plan import BEFORE, ENVIRONMENTS
+from scripts.lane_repository import login
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "code"))
 
-from apps.core.registry import Registration, RegistryInvalidError, load_registry  # noqa: E402 - found through the path above
+from apps.core.deployments.plan import digest_tag  # noqa: E402 - found through the path above
+from apps.core.registry import (  # noqa: E402 - the same
+    FILE_NAME,
+    Registration,
+    RegistryInvalidError,
+    load_registration,
+    load_registry,
+)
 
 SETTINGS = "backend.settings.unittest"  # no secret of Django's is needed
 PLATFORM = "amd64"  # the one that Modal runs
+PUBLISHED = Path("var", "published.json")  # what the step `images` has built: all that `attest` vouches for
+ATTESTED = Path("var", "attested.sha256")  # for whoever attests the same images by another identity, without a key
 CI_SAFETY = "ERR_CI_SAFETY"
 Answer = dict[str, Any]
 
@@ -99,24 +109,44 @@ class Lane:
 
 
 def images(lane: Lane) -> None:
-    """Publish each processor whose source is not published yet, and pin what became of it."""
-    words = ["processorctl", "publish", *_refs(lane), "--platform", PLATFORM]
-    for row in _rows(lane.ask(*words)):
-        print(f"  {row['ref']} {row['state']} {row['image']}")
+    """Publish each processor whose source is not published yet, and pin what became of it.
+
+    What is there already may be anybody's: without the word of a trusted key it is built again.
+    """
+    if not lane.environ.get("SIGNATURE_KEYS"):
+        raise StoppedError("ERR_INPUTS", "SIGNATURE_KEYS is not set: whose images may be taken as they are?")
+    refs = [str(each.ref) for each in lane.registrations]
+    found = _published(lane, refs)
+    if there := [ref for ref in refs if ref not in found]:
+        rows = lane.ask("attestctl", "verify", *_each(there), "--platform", PLATFORM)["images"]
+        if unproved := [row["ref"] for row in rows if row.get("error", {}).get("code") == "ERR_SIGNATURE"]:
+            print(f"  built again, since no trusted key attests what is there: {', '.join(unproved)}")
+            found |= _published(lane, unproved, "--rebuild")
+    file = lane.root / PUBLISHED
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(json.dumps(found), encoding="utf-8")
 
 
 def attest(lane: Lane) -> None:
-    """Sign what is known of each pin, and prove it."""
-    subjects = []
-    for action in ("sign", "verify"):
-        for row in _rows(lane.ask("attestctl", action, *_refs(lane), "--platform", PLATFORM)):
+    """Sign what is known of each image that `images` has built here, and prove that all are attested.
+
+    Of an image that was there already it is not known who built it.
+    """
+    try:
+        built: dict[str, str] = json.loads((lane.root / PUBLISHED).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoppedError(
+            "ERR_INPUTS", f"{PUBLISHED} is not there: `make images` writes it, in the same job"
+        ) from None
+    asked = [("sign", _each(built))] if built else []
+    for action, refs in [*asked, ("verify", _refs(lane))]:
+        for row in _rows(lane.ask("attestctl", action, *refs, "--platform", PLATFORM)):
             print(f"  {row['ref']} {row['state']} {row['image']}")
-            subjects.append(row["image"])
-    # for whoever attests the same images by another identity: a workflow, without a key
-    file = lane.root / "var" / "attested.sha256"
-    file.parent.mkdir(exist_ok=True)
-    parts = [image.split("@sha256:") for image in sorted(set(subjects))]
-    file.write_text("".join(f"{digits}  {repository}\n" for repository, digits in parts), encoding="utf-8")
+    (lane.root / ATTESTED).unlink(missing_ok=True)
+    if built:
+        parts = [image.split("@sha256:") for image in sorted(built.values())]
+        lines = "".join(f"{digits}  {repository}\n" for repository, digits in parts)
+        (lane.root / ATTESTED).write_text(lines, encoding="utf-8")
 
 
 def promote(lane: Lane) -> None:
@@ -190,7 +220,10 @@ def drift(lane: Lane) -> None:
 
 
 def rollback(lane: Lane) -> None:
-    """Deploy what ran before, of every processor whatever becomes of the others, and prove that it runs."""
+    """Deploy what ran well last, of every processor whatever becomes of the others, and prove that it runs.
+
+    That is what the branch `lanes/<lane>` pins: it is moved when all of the lane's steps hold.
+    """
     failures = []
     for registration in lane.registrations:
         try:
@@ -204,7 +237,8 @@ def rollback(lane: Lane) -> None:
 
 def collect(lane: Lane) -> None:
     """Stop apps in dev whose branch is gone."""
-    for row in _succeeded(lane.ask("modalctl", "gc", "--env", lane.name, "--all-users"))["gone"]:
+    quiet = replace(lane, environ={**lane.environ, **login(lane.environ)})  # a private repository tells its branches so
+    for row in _succeeded(quiet.ask("modalctl", "gc", "--env", lane.name, "--all-users"))["gone"]:
         print(f"  {row['app']} stopped")
 
 
@@ -215,7 +249,19 @@ STEPS: Mapping[str, Callable[[Lane], None]] = {
 
 
 def _refs(lane: Lane) -> list[str]:
-    return [word for each in lane.registrations for word in ("--ref", str(each.ref))]
+    return _each(str(each.ref) for each in lane.registrations)
+
+
+def _each(refs: Iterable[str]) -> list[str]:
+    return [word for ref in refs for word in ("--ref", ref)]
+
+
+def _published(lane: Lane, refs: Iterable[str], *more: str) -> dict[str, str]:
+    """Publish *refs*; return the image of each that had to be built, by its ref."""
+    rows = _rows(lane.ask("processorctl", "publish", *_each(refs), "--platform", PLATFORM, *more))
+    for row in rows:
+        print(f"  {row['ref']} {row['state']} {row['image']}")
+    return {row["ref"]: row["image"] for row in rows if row["state"] == "published"}
 
 
 def _rows(answer: Answer) -> Sequence[Answer]:
@@ -253,11 +299,43 @@ def _matches(lane: Lane, registration: Registration, environment: str) -> None:
 
 def _roll_back(lane: Lane, registration: Registration) -> None:
     at = ("--ref", str(registration.ref), "--env", lane.name)
-    answer = _succeeded(lane.ask("modalctl", "rollback", *at))
+    good = _tag_before(lane, registration)
+    status = lane.ask("modalctl", "status", *at)
+    if status.get("error", {}).get("code") == "ERR_ENDPOINT_MISSING" and not good:
+        print(f"  {registration.ref} is not deployed, and never was")
+        return
+    now, *before = _succeeded(status)["versions"]
+    if good and now["tag"] == good:
+        print(f"  {registration.ref} runs {good} still")
+        return
+    if not good:
+        _succeeded(lane.ask("modalctl", "stop", *at))
+        print(f"  {registration.ref} is stopped: nothing has run well here before")
+        return
+    target = next((version for version in before if version["tag"] == good), None)
+    if target is None:
+        raise StoppedError("ERR_DIGEST_DRIFT", f"{registration.ref} has no earlier deployment of {good}")
+    _succeeded(lane.ask("modalctl", "rollback", *at, "--to", f"v{target['number']}"))
     now = _succeeded(lane.ask("modalctl", "status", *at))["versions"][0]
-    if now["tag"] != answer["to"]["tag"]:
-        raise StoppedError("ERR_DIGEST_DRIFT", f"{now['tag']} runs, and not {answer['to']['tag']}")
-    print(f"  {registration.ref} runs {now['tag']} again")
+    if now["tag"] != good:
+        raise StoppedError("ERR_DIGEST_DRIFT", f"{now['tag'] or 'a version without a tag'} runs, and not {good}")
+    print(f"  {registration.ref} runs {good} again")
+
+
+def _tag_before(lane: Lane, registration: Registration) -> str:
+    """Return the tag of the deployment that the branch `lanes/<lane>` pins, ``""`` where it has no such pin."""
+    file = (registration.folder / FILE_NAME).relative_to(lane.root)
+    shown = subprocess.run(
+        ["git", "show", f"origin/lanes/{lane.name}:{file.as_posix()}"], cwd=lane.root, capture_output=True, check=False
+    )
+    if shown.returncode:
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, registration.folder.name)
+        copy.mkdir()
+        (copy / FILE_NAME).write_bytes(shown.stdout)
+        pin = load_registration(copy).platforms.get(PLATFORM)
+    return digest_tag(pin.digest) if pin else ""
 
 
 def _run(lane: Lane, registration: Registration, *more: str) -> Answer:

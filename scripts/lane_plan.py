@@ -37,5 +37,5 @@ PLANS: Final[Mapping[str, Plan]] = {
         steps=("images", "attest", "pins", "secrets", "deploy", "smoke", "probe", "drift", "mark", "open-promotion"),
     ),
     "staging": Plan(steps=("promote", "secrets", "deploy", "smoke", "acceptance", "drift", "mark", "open-promotion")),
-    "prod": Plan(steps=("promote", "secrets", "deploy", "smoke", "drift", "mark"), undo="rollback", undo_from="smoke"),
+    "prod": Plan(steps=("promote", "secrets", "deploy", "smoke", "drift", "mark"), undo="rollback", undo_from="deploy"),
 }

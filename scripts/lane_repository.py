@@ -1,7 +1,7 @@
 """What a lane leaves in the repository: its pins in one commit, a mark of what runs where, the next lane opened.
 
-`python -m scripts.lane_repository pins`, and `mark` and `open-promotion` with `LANE`, as `make` calls them. In a
-workflow `GH_TOKEN` is the login, for git as for the forge; a checkout keeps none.
+`python -m scripts.lane_repository pins` or `reviewed`, and `mark` and `open-promotion` with `LANE`, as `make` calls
+them. In a workflow `GH_TOKEN` is the login, for git as for the forge; a checkout keeps none.
 """
 
 from __future__ import annotations
@@ -16,9 +16,14 @@ from pathlib import Path
 from scripts.lane_plan import BEFORE
 
 ROOT = Path(__file__).resolve().parents[1]
+MAIN = "main"
 PINS = "code/apps/core/processors/*/registry.yaml"
 AUTHOR = ("-c", "user.name=pins", "-c", "user.email=pins@users.noreply.invalid")
 MESSAGE = "pins: run what was built from this source\n\nWritten once for each new source, by the dev lane."
+
+
+class NotOnMainError(Exception):
+    """This commit is not where a lane may write from; the message says what to do."""
 
 
 def pins(root: Path = ROOT) -> bool:
@@ -28,12 +33,18 @@ def pins(root: Path = ROOT) -> bool:
     is told as the output `commit`: what follows is about it.
 
     Raises:
-        subprocess.CalledProcessError: git refused: somebody pushed meanwhile, or this branch is protected.
+        NotOnMainError: this commit is not main's newest: others would be pushed along, or somebody pushed meanwhile.
+        subprocess.CalledProcessError: git refused: main is protected, say.
     """
     changed = bool(_git(root, "status", "--porcelain", "--", PINS))
     if changed:
+        _git(root, "fetch", "--quiet", "origin", MAIN)
+        if _git(root, "rev-parse", "HEAD") != _git(root, "rev-parse", "FETCH_HEAD"):
+            raise NotOnMainError(
+                "pins are written on top of origin/main, and this is another commit: begin again there"
+            )
         _git(root, *AUTHOR, "commit", "--quiet", "--message", MESSAGE, "--", PINS)
-        _git(root, "push", "--quiet", "origin", f"HEAD:{os.environ.get('GITHUB_REF_NAME') or 'main'}")
+        _git(root, "push", "--quiet", "origin", f"HEAD:refs/heads/{MAIN}")
     print(f"  {_git(root, 'log', '-1', '--format=%h %s') if changed else 'nothing new is pinned'}")
     if output := os.environ.get("GITHUB_OUTPUT"):
         with Path(output).open("a", encoding="utf-8") as file:
@@ -45,12 +56,26 @@ def mark(lane: str, root: Path = ROOT) -> str:
     """Let the branch `lanes/<lane>` be this commit: what the lane runs, which nightly drift checks are about.
 
     Raises:
+        NotOnMainError: this commit was never on main.
         subprocess.CalledProcessError: git refused.
     """
     branch = f"lanes/{lane}"
+    reviewed(root)
     _git(root, "push", "--quiet", "--force", "origin", f"HEAD:refs/heads/{branch}")
     print(f"  {branch} is {_git(root, 'rev-parse', '--short', 'HEAD')}")
     return branch
+
+
+def reviewed(root: Path = ROOT) -> None:
+    """Prove that this commit is on main.
+
+    Raises:
+        NotOnMainError: it is not.
+        subprocess.CalledProcessError: git could not fetch main.
+    """
+    _git(root, "fetch", "--quiet", "origin", MAIN)
+    if subprocess.run(["git", "merge-base", "--is-ancestor", "HEAD", "FETCH_HEAD"], cwd=root, check=False).returncode:
+        raise NotOnMainError("this commit is not on origin/main: only what was reviewed is released or runs in a lane")
 
 
 def open_promotion(lane: str, root: Path = ROOT) -> str:
@@ -97,9 +122,14 @@ def main(arguments: list[str]) -> int:
                 mark(os.environ["LANE"])
             case ["open-promotion"]:
                 open_promotion(os.environ["LANE"])
+            case ["reviewed"]:
+                reviewed()
             case _:
-                print("usage: python -m scripts.lane_repository pins|mark|open-promotion", file=sys.stderr)
+                print("usage: python -m scripts.lane_repository pins|mark|open-promotion|reviewed", file=sys.stderr)
                 return 2
+    except NotOnMainError as error:
+        print(f"ERR_INPUTS: {error}")
+        return 1
     except subprocess.CalledProcessError as error:
         print(f"{error.cmd[0]} {error.cmd[1]} ended with status {error.returncode}")
         return 1

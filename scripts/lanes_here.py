@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +26,8 @@ from tests.support.docker import serving
 ROOT = Path(__file__).resolve().parents[1]
 REFS = "llm/chat@1"  # its dependencies are in this environment, so the local Modal can run it
 SECRETS = {"OPENAI_API_KEY": "of-no-use-to-anybody"}  # what the processors' registry files require
+# what says whose Modal, Django or forge is meant: in a workflow, a lane that is only tried must not reach the real one
+FOREIGN = ("MODAL_", "DJANGO_", "GITHUB_", "GH_", "RUNNER_", "ACTIONS_")
 _GIT = ("-c", "user.name=lanes", "-c", "user.email=lanes@example.invalid")
 
 
@@ -69,7 +71,7 @@ def stage(folder: Path) -> Iterator[Stage]:
     with LocalModal() as modal, serving(_made(folder / "image-registry")) as images:
         key, secret = modal.proxy_token
         environ = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("MODAL_", "DJANGO_"))},
+            **unforeign(os.environ),
             **modal.environ,
             "MODAL_PROXY_TOKEN_ID": key,
             "MODAL_PROXY_TOKEN_SECRET": secret,
@@ -85,6 +87,11 @@ def stage(folder: Path) -> Iterator[Stage]:
         }
         made = Stage(clone(folder), environ, modal)
         yield made
+
+
+def unforeign(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return *environ* without what names a Modal, a Django or a forge."""
+    return {name: value for name, value in environ.items() if not name.startswith(FOREIGN)}
 
 
 def clone(folder: Path) -> Path:

@@ -43,7 +43,7 @@ class BaseImageError(Exception):
 
 
 def ensure() -> bool:
-    """See that the engine holds the image; whether it had to be made.
+    """See that the engine holds the image, or the public one where it cannot be made; whether it had to be made.
 
     Raises:
         BaseImageError: it cannot be made here.
@@ -56,9 +56,9 @@ def ensure() -> bool:
     if held() == recipe:
         return False
     if os.geteuid() != 0 or not shutil.which("debootstrap"):
-        raise BaseImageError(
-            f"only root can make it, with debootstrap; where images can be pulled: docker pull {PUBLIC}"
-        )
+        if public():
+            return False
+        raise BaseImageError(f"only root can make it, with debootstrap; and {PUBLIC} cannot be pulled")
     with _alone():
         if held() == recipe:  # another caller made it meanwhile
             return False
@@ -70,6 +70,12 @@ def ensure() -> bool:
             _furnish(root)
             _import(root, recipe)
     return True
+
+
+def public() -> bool:
+    """Whether the engine holds the public image, which is pulled if need be."""
+    commands = (["docker", "image", "inspect", PUBLIC], ["docker", "pull", "--quiet", PUBLIC])
+    return any(subprocess.run(command, capture_output=True, check=False).returncode == 0 for command in commands)
 
 
 def fingerprint() -> str:

@@ -56,6 +56,16 @@ def test_a_load_shows_rate_ratio_latency_and_failures(results: Results) -> None:
     assert kserve[-1] == "25%"
 
 
+def test_a_load_that_was_not_measured_is_empty(results: Results) -> None:
+    """A peer that nobody asked is not one that could not answer."""
+    results.add(Key("file-disk", "ours-async", "rate", "c1"), 900.0)
+
+    (kserve,) = rows(page(results), "KServe")
+
+    assert (kserve[1], kserve[4]) == ("", "")
+    assert kserve[2] == "1,000 (0.10)"
+
+
 def test_a_reached_and_a_missed_goal_can_be_told_apart(results: Results) -> None:
     """The verdict has the factor."""
     text = page(results)

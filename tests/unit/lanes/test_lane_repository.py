@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts import lane_repository
+from scripts.lane_repository import NotOnMainError
 
 FILE = Path("code/apps/core/processors/llm_chat/registry.yaml")
 
@@ -68,14 +69,38 @@ def test_somebody_who_pushed_meanwhile_is_not_overwritten(clone: Path, tmp_path:
     git(tmp_path / "elsewhere", "push", "--quiet")
     (clone / FILE).write_text("ref: llm/chat@1\nimage: {}\n", encoding="utf-8")
 
-    with pytest.raises(subprocess.CalledProcessError):
+    with pytest.raises(NotOnMainError):
         lane_repository.pins(clone)
+
+
+def test_pins_take_no_other_commit_to_main(clone: Path) -> None:
+    """Called on a branch, they would push what nobody has reviewed."""
+    git(clone, "checkout", "--quiet", "-b", "feature")
+    git(clone, "commit", "--quiet", "--allow-empty", "--message", "not reviewed")
+    before = git(clone, "ls-remote", "origin")
+    (clone / FILE).write_text("ref: llm/chat@1\nimage: {}\n", encoding="utf-8")
+
+    with pytest.raises(NotOnMainError):
+        lane_repository.pins(clone)
+
+    assert git(clone, "ls-remote", "origin") == before
+
+
+def test_a_lane_runs_no_commit_that_was_never_on_main(clone: Path) -> None:
+    """Its branch is what nightly checks believe."""
+    git(clone, "commit", "--quiet", "--allow-empty", "--message", "not reviewed")
+
+    with pytest.raises(NotOnMainError):
+        lane_repository.mark("prod", clone)
+
+    assert "lanes/prod" not in git(clone, "ls-remote", "origin")
 
 
 def test_a_lane_is_marked_wherever_it_stood_before(clone: Path) -> None:
     """After a rollback the branch may go back, too."""
     first = git(clone, "rev-parse", "HEAD")
     git(clone, "commit", "--quiet", "--allow-empty", "--message", "second")
+    git(clone, "push", "--quiet", "origin", "main")
     lane_repository.mark("prod", clone)
     git(clone, "checkout", "--quiet", first)
 

@@ -14,6 +14,9 @@ from scripts.make_base_image import TAG, BaseImageError, ensure, fingerprint, ma
 DOCKER = """#!/bin/sh
 [ "$1" = version ] && { [ -e "$FAKE/answers" ] && echo 99.1 || { echo "Cannot connect" >&2; exit 1; }; exit; }
 echo "$@" >> "$FAKE/asked"
+case "$*" in
+  *python:*) case "$*" in "$(cat "$FAKE/has" 2>/dev/null || echo nothing)"*) exit 0;; *) exit 1;; esac;;
+esac
 cat "$FAKE/recipe" 2>/dev/null
 """
 
@@ -39,11 +42,24 @@ def test_an_image_of_this_recipe_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recipe", ["", "0" * 64], ids=["no image", "an image of another recipe"])
 def test_where_it_cannot_be_made_a_person_is_told_what_to_do(tmp_path: Path, recipe: str) -> None:
-    """The public image does as well, where it can be pulled."""
+    """Root makes it; others need the public one."""
     (tmp_path / "recipe").write_text(recipe, encoding="utf-8")
 
-    with pytest.raises(BaseImageError, match="docker pull python:"):
+    with pytest.raises(BaseImageError, match=r"only root can make it, .* python:\S+ cannot be pulled"):
         ensure()
+
+    assert "pull --quiet python:" in (tmp_path / "asked").read_text("utf-8")
+
+
+@pytest.mark.parametrize("how", ["image inspect", "pull --quiet"])
+def test_where_it_cannot_be_made_the_public_image_does_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """On a hosted runner nobody is root; it is there, or is pulled."""
+    monkeypatch.setenv("CI", "1")
+    (tmp_path / "has").write_text(f"{how} python:", encoding="utf-8")
+
+    assert main(["--optional"]) == 0
 
 
 def test_other_certificates_ask_for_another_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

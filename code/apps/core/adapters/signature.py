@@ -29,7 +29,7 @@ class SignatureChecked:
             SignatureError: the policy does not accept the image; nothing was started.
             ProcessorError: as the inner adapter.
         """
-        await self._check()
+        await check(self._image, self._ref, self._environ, self._journal)
         return await self._inner.run(payload, timeout_s=timeout_s)
 
     async def stream(self, payload: Payload, *, timeout_s: float) -> AsyncGenerator[Event, None]:
@@ -39,11 +39,18 @@ class SignatureChecked:
             SignatureError: the policy does not accept the image; nothing was started.
             ProcessorError: as the inner adapter.
         """
-        await self._check()
+        await check(self._image, self._ref, self._environ, self._journal)
         async for event in self._inner.stream(payload, timeout_s=timeout_s):
             yield event
 
-    async def _check(self) -> None:
-        warning = (await judge(self._image, self._ref, self._environ)).warning
-        if warning is not None:
-            self._journal.event("adapter.signature", level="warning", code=warning.code, details=warning.details)
+
+async def check(image: ImageReference | None, ref: Ref, environ: Mapping[str, str], journal: Journal) -> None:
+    """Tell *journal* what a stricter policy would refuse *image* for; ``None`` is an image that is not pinned.
+
+    Raises:
+        SignatureError: the policy does not accept the image.
+        ProcessorError: the policy is ``require``, and the image registry could not be asked.
+    """
+    warning = (await judge(image, ref, environ)).warning
+    if warning is not None:
+        journal.event("adapter.signature", level="warning", code=warning.code, details=warning.details)

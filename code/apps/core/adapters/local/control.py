@@ -10,6 +10,7 @@ from typing import Any, Final, Self
 from apps.core.adapters.errors import DockerError
 from apps.core.adapters.journal import Journal
 from apps.core.adapters.lines import Lines
+from apps.core.adapters.signature import check
 from processor_runtime.errors import Detail
 
 from . import folders, warm
@@ -101,9 +102,11 @@ async def up(site: Site, mode: str, journal: Journal, owner: Owner | None = None
         owner: The process without which it is of no use; ``None`` where it stays until `down`.
 
     Raises:
+        SignatureError: the policy does not accept the image; nothing was built, fetched or started.
         ProcessorError: as `LocalAdapter.run`, whatever comes before a run.
     """
     engine = site.engine()
+    await check(site.pin, site.registration.ref, site.environ, journal)
     image = await site.image(engine, journal)
     labels = site.warm_labels(image, mode, owner)
     reached = await network(engine, mode, site.network)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from apps.core.adapters.drift import refuse_drift
 from apps.core.adapters.journal import Journal
-from apps.core.registry import Registration
+from apps.core.registry import ImageReference, Registration
 from processor_runtime.prefix import ARTIFACTS, INPUTS, Roots
 from processor_runtime.values import Digest
 
@@ -58,6 +58,15 @@ class Site:
             DockerError: the environment names one that cannot be used.
         """
         return Engine(engine_address(self.environ))
+
+    @property
+    def pin(self) -> ImageReference | None:
+        """The pinned image to run; ``None`` where that is what is built here.
+
+        Raises:
+            ImageUnpinnedError: there is none.
+        """
+        return None if self.build else image.pin(self.registration, self.platform)[1]
 
     async def image(self, engine: Engine, journal: Journal) -> Image:
         """Return the image to run.
