@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from apps.core.images import sbom
-from apps.core.images.distribution import EMPTY, MANIFEST, Distribution
+from apps.core.images.distribution import EMPTY, INDEX, MANIFEST, Distribution
 from apps.core.images.stored import stored
 from apps.core.registry import ImageReference, Repository, load_registration
 from scripts.lane_plan import PLANS
@@ -46,9 +48,19 @@ class Walk:
         self.here = here
         self.folder = here.processors / "llm_chat"
 
-    def lane(self, name: str) -> Outcome:
-        """Return how the steps of lane *name* ended."""
-        return run(name, PLANS[name].steps, lambda target: self.here.make(target, name), PLANS[name])
+    def lane(self, name: str, since: str = "", breaks: Callable[[], dict[str, str]] = dict) -> Outcome:
+        """Return how the steps of lane *name* ended.
+
+        *breaks* is called before the step *since*; what it returns is in the environment of that step and later ones.
+        """
+        environ: dict[str, str] = {}
+
+        def step(target: str) -> bool:
+            if target == since:
+                environ.update(breaks())
+            return self.here.make(target, name, **environ)
+
+        return run(name, PLANS[name].steps, step, PLANS[name])
 
     @property
     def pin(self) -> ImageReference:
@@ -60,6 +72,19 @@ class Walk:
         words = ("modalctl", "verify", "--ref", REFS, "--env", environment, "--oci", str(image), "--json")
         done = self.manage(*words)
         return bool(json.loads(done.stdout).get("verdict") == "match")
+
+    def deployments(self, environment: str) -> int:
+        """Return how often something was deployed to *environment*, as its Modal tells it."""
+        return sum(len(app.deployments) for app in self.here.modal.apps if app.environment == environment)
+
+    def deploy_another(self, environment: str) -> ImageReference:
+        """Deploy what nobody pinned to *environment*, past every lane, and return it."""
+        other = ImageReference.parse(f"{self.pin.repository}@sha256:{'0' * 64}")
+        self.here.modal.images[str(other)] = self.here.modal.images[str(self.pin)]
+        words = ("modalctl", "deploy", "--ref", REFS, "--env", environment, "--oci", str(other))
+        deployed = self.manage(*words, SIGNATURE_POLICY="off")
+        assert deployed.returncode == 0, deployed.stderr
+        return other
 
     def manage(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Return how one command of the clone's `manage.py` ended."""
@@ -191,12 +216,8 @@ def unreviewed(walk: Walk, _: Path) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def drifted(walk: Walk, _: Path) -> Iterator[dict[str, str]]:
-    """Somebody deployed another image to staging after the lane was done."""
-    other = f"{walk.pin.repository}@sha256:{'0' * 64}"
-    walk.here.modal.images[other] = walk.here.modal.images[str(walk.pin)]
-    at = ("--ref", REFS, "--env", "staging")
-    deployed = walk.manage("modalctl", "deploy", *at, "--oci", other, SIGNATURE_POLICY="off")
-    assert deployed.returncode == 0, deployed.stderr
+    """Somebody deployed another image to staging."""
+    walk.deploy_another("staging")
     try:
         yield {}
     finally:
@@ -205,46 +226,117 @@ def drifted(walk: Walk, _: Path) -> Iterator[dict[str, str]]:
 
 @contextmanager
 def exchanged_bill(walk: Walk, _: Path) -> Iterator[dict[str, str]]:
-    """Another bill of materials lies beside the image than the one that was signed. It stays there: keep this last."""
-
-    async def exchange() -> None:
-        async with Distribution.open(Repository.parse(walk.pin.repository), os.environ) as distribution:
-            image = await stored(distribution, str(walk.pin.digest), "amd64")
-            layer = await distribution.put_blob(b'{"components":[]}', sbom.MEDIA_TYPE)
-            manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": sbom.MEDIA_TYPE, "layers": [layer]}
-            config = await distribution.put_blob(b"{}", EMPTY)
-            await distribution.put_manifest({**manifest, "config": config, "subject": image.manifest.descriptor()})
-
-    asyncio.run(exchange())
-    yield {}
+    """Another bill of materials lies beside the image than the one that was signed."""
+    known = asyncio.run(referrers(walk.pin))
+    asyncio.run(lay_a_bill_beside(walk.pin))
+    try:
+        yield {}
+    finally:
+        asyncio.run(list_referrers(walk.pin, known))
 
 
+async def referrers(image: ImageReference) -> list[dict[str, object]]:
+    """Return what lies beside *image*."""
+    async with Distribution.open(Repository.parse(image.repository), os.environ) as distribution:
+        return await distribution.referrers(image.digest)
+
+
+async def lay_a_bill_beside(image: ImageReference) -> None:
+    """Put a bill of materials beside *image* that says that nothing is in it."""
+    async with Distribution.open(Repository.parse(image.repository), os.environ) as distribution:
+        subject = (await stored(distribution, str(image.digest), "amd64")).manifest.descriptor()
+        layer = await distribution.put_blob(b'{"components":[]}', sbom.MEDIA_TYPE)
+        manifest = {"schemaVersion": 2, "mediaType": MANIFEST, "artifactType": sbom.MEDIA_TYPE, "layers": [layer]}
+        config = await distribution.put_blob(b"{}", EMPTY)
+        await distribution.put_manifest({**manifest, "config": config, "subject": subject})
+
+
+async def list_referrers(image: ImageReference, rows: list[dict[str, object]]) -> None:
+    """Let *rows* be all that lies beside *image*: this image registry keeps the list under a tag."""
+    async with Distribution.open(Repository.parse(image.repository), os.environ) as distribution:
+        index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": rows}
+        await distribution.put_manifest(index, str(image.digest).replace(":", "-"))
+
+
+@dataclass(frozen=True)
+class Guard:
+    """One guard, and what becomes of the lane that it guards.
+
+    Attributes:
+        breaking: How it is broken.
+        lane: Which lane is walked.
+        since: The step before which it is broken.
+        stop: The step that stops.
+        code: What that step says.
+    """
+
+    breaking: Breaking
+    lane: str
+    since: str
+    stop: str
+    code: str
+
+
+PROMOTE = ("staging", "promote", "promote")  # broken before the lane begins, stopped by its first step
 GUARDS = [
-    pytest.param(unpinned, "staging", "promote", "ERR_IMAGE_UNPINNED", id="an image that is not pinned"),
-    pytest.param(tagged, "staging", "promote", "ERR_REGISTRY_INVALID", id="a tag instead of a digest"),
-    pytest.param(unreviewed, "staging", "promote", "ERR_INPUTS", id="a commit that is not on main"),
-    pytest.param(other_key, "staging", "promote", "ERR_SIGNATURE", id="a signature by another key"),
-    pytest.param(other_key, "staging", "deploy", "ERR_SIGNATURE", id="the same, past the promotion"),
-    pytest.param(other_key, "prod", "smoke", "ERR_SIGNATURE", id="the same, when it is run"),
-    pytest.param(no_secret, "staging", "secrets", "ERR_MISSING_SECRET", id="a secret that is missing"),
-    pytest.param(drifted, "staging", "drift", "ERR_DIGEST_DRIFT", id="drift after a deployment"),
-    pytest.param(drifted, "prod", "promote", "ERR_DIGEST_DRIFT", id="drift in the lane before"),
-    pytest.param(exchanged_bill, "staging", "promote", "ERR_SIGNATURE", id="another bill of materials"),
+    pytest.param(Guard(unpinned, *PROMOTE, "ERR_IMAGE_UNPINNED"), id="an image that is not pinned"),
+    pytest.param(Guard(tagged, *PROMOTE, "ERR_REGISTRY_INVALID"), id="a tag instead of a digest"),
+    pytest.param(Guard(unreviewed, *PROMOTE, "ERR_INPUTS"), id="a commit that is not on main"),
+    pytest.param(Guard(exchanged_bill, *PROMOTE, "ERR_SIGNATURE"), id="another bill of materials"),
+    pytest.param(Guard(exchanged_bill, "staging", "secrets", "deploy", "ERR_SIGNATURE"), id="the same, past promotion"),
+    pytest.param(Guard(other_key, *PROMOTE, "ERR_SIGNATURE"), id="a signature by another key"),
+    pytest.param(Guard(other_key, "staging", "secrets", "deploy", "ERR_SIGNATURE"), id="the same key, past promotion"),
+    pytest.param(Guard(other_key, "staging", "smoke", "smoke", "ERR_SIGNATURE"), id="the same key, when it is run"),
+    pytest.param(Guard(no_secret, "dev", "images", "secrets", "ERR_MISSING_SECRET"), id="a secret missing in dev"),
+    pytest.param(Guard(no_secret, "staging", "promote", "secrets", "ERR_MISSING_SECRET"), id="a secret missing"),
+    pytest.param(Guard(drifted, "staging", "drift", "drift", "ERR_DIGEST_DRIFT"), id="drift after the runs"),
+    pytest.param(Guard(drifted, "prod", "promote", "promote", "ERR_DIGEST_DRIFT"), id="drift in the lane before"),
 ]
 
 
-@pytest.mark.parametrize(("breaking", "lane", "step", "code"), GUARDS)
-def test_a_broken_guard_stops_its_lane(  # noqa: PLR0917 - a table's columns
-    walk: Walk, tmp_path: Path, capfd: pytest.CaptureFixture[str], breaking: Breaking, lane: str, step: str, code: str
+@pytest.mark.parametrize("guard", GUARDS)
+def test_a_broken_guard_stops_its_lane(
+    walk: Walk, tmp_path: Path, capfd: pytest.CaptureFixture[str], guard: Guard
 ) -> None:
-    """At the right step, with the right code; whole again, the same step holds."""
-    with breaking(walk, tmp_path) as environ:
-        held = walk.here.make(step, lane, **environ)
-        printed = capfd.readouterr().out
+    """The steps before hold, the right one stops with the right code, and none runs after it; whole again, it holds."""
+    steps, before = PLANS[guard.lane].steps, walk.deployments(guard.lane)
+    held = steps[: steps.index(guard.stop)]
 
-    assert not held
-    assert f"{lane} stopped at {step}: {code}: " in printed
-    assert walk.here.make(step, lane) or breaking is exchanged_bill
+    with ExitStack() as broken:
+        outcome = walk.lane(guard.lane, guard.since, lambda: broken.enter_context(guard.breaking(walk, tmp_path)))
+        printed, deployed = capfd.readouterr().out, walk.deployments(guard.lane) > before
+
+    assert outcome == Outcome(guard.lane, held, guard.stop)
+    assert called(printed) == [*held, guard.stop]
+    assert f"{guard.lane} stopped at {guard.stop}: {guard.code}: " in printed
+    assert deployed is ("deploy" in held)
+    assert walk.here.make(guard.stop, guard.lane)
+
+
+@pytest.mark.parametrize("stop", ["smoke", "drift"])
+def test_drift_in_production_is_found_and_undone(walk: Walk, capfd: pytest.CaptureFixture[str], stop: str) -> None:
+    """Somebody deploys another image right after the lane did, or after its smoke run: what is pinned runs again."""
+    seen: list[bool] = []
+
+    def drifts() -> dict[str, str]:
+        seen.append(walk.runs("prod", walk.deploy_another("prod")))
+        return {}
+
+    outcome = walk.lane("prod", stop, drifts)
+    printed = capfd.readouterr().out
+
+    steps = PLANS["prod"].steps
+    held = steps[: steps.index(stop)]
+    assert seen == [True]
+    assert outcome == Outcome("prod", held, stop, undone=True)
+    assert called(printed) == [*held, stop, "rollback"]
+    assert f"prod stopped at {stop}: ERR_DIGEST_DRIFT: " in printed
+    assert walk.runs("prod", walk.pin)
+
+
+def called(printed: str) -> list[str]:
+    """Return the steps that were called, in order."""
+    return re.findall(r"(?m)^--- make (\S+)", printed)
 
 
 def test_a_deployment_by_tag_is_refused(walk: Walk) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scripts.lane_plan import ENVIRONMENTS, PLANS
+from scripts.lane_plan import ENVIRONMENTS, PLANS, Plan
 from tests.support import workflows
 
 FILES = sorted(workflows.WORKFLOWS.glob("*.yml"))
-PR = (workflows.WORKFLOWS / "pr.yml").read_text(encoding="utf-8")
+PR, DEV, PROD = ((workflows.WORKFLOWS / f"{lane}.yml").read_text(encoding="utf-8") for lane in ("pr", "dev", "prod"))
 CHECKOUT = "actions/checkout@de0fac2e4500dabe0009e67214ff5f5447ce83dd # v6.0.2"
 
 
@@ -60,6 +63,107 @@ def test_a_workflow_follows_its_plan(lane: str) -> None:
         *plan.steps,
     ]
     assert workflows.make_calls(workflow, after_a_failure=True) == [plan.undo] * bool(plan.undo)
+
+
+def test_no_image_leaves_before_the_gates_hold() -> None:
+    """The job that publishes waits for those that judge the change, and the one that deploys for it."""
+    assert list(unguarded(workflows.load(DEV), PLANS["dev"])) == []
+
+
+UNGUARDED = [
+    pytest.param("    needs: [check, test]\n", "", "images does not wait for check", id="no wait at all"),
+    pytest.param("needs: [check, test]", "needs: [check]", "images does not wait for test", id="no wait for the tests"),
+    pytest.param("needs: [check, test]", "needs: test", "images does not wait for check", id="no wait for the checks"),
+    pytest.param(
+        "needs: images", "needs: [check, test]", "deploy does not wait for images", id="deploying what is old"
+    ),
+    pytest.param("name: Images", "name: Images\n    if: always()", "images runs whatever", id="whatever the gates say"),
+    pytest.param("name: Deploy", "name: Deploy\n    if: always()", "deploy runs whatever", id="whatever was published"),
+    pytest.param("name: Tests", "name: Tests\n    continue-on-error: true", "test may fail", id="a gate of no weight"),
+    pytest.param(
+        "- run: make conformance",
+        "- run: make conformance\n        continue-on-error: true",
+        "make conformance may fail",
+        id="a step of no weight",
+    ),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "complaint"), UNGUARDED)
+def test_an_image_that_would_leave_too_early_is_found(before: str, after: str, complaint: str) -> None:
+    """The dev lane, with one thing changed for the worse."""
+    assert DEV.count(before) == 1
+
+    found = unguarded(workflows.load(DEV.replace(before, after)), PLANS["dev"])
+
+    assert [each for each in found if complaint in each] != []
+
+
+def unguarded(workflow: workflows.Workflow, plan: Plan) -> Iterator[str]:
+    """Yield why an image could leave before the gates hold, or an older one be deployed, a sentence each."""
+    jobs = workflow["jobs"]
+    made_in = {target: name for name, job in jobs.items() for target in workflows.make_calls({"jobs": {name: job}})}
+    gates = sorted({made_in[gate] for gate in plan.gates})
+    for name, others in ((made_in["images"], gates), (made_in["deploy"], [made_in["images"]])):
+        yield from (f"{name} does not wait for {other}" for other in others if other not in needs(jobs[name]))
+        if "()" in jobs[name].get("if", ""):  # asked there how others ended, it no longer matters that they hold
+            yield f"{name} runs whatever becomes of what it waits for"
+    for name in gates:
+        parts = (jobs[name], *jobs[name]["steps"])
+        yield from (
+            f"{part.get('run', name)} may fail, and nobody minds" for part in parts if "continue-on-error" in part
+        )
+
+
+def needs(job: Mapping[str, Any]) -> list[str]:
+    """Return which jobs *job* waits for."""
+    value = job.get("needs", [])
+    return [value] if isinstance(value, str) else list(value)
+
+
+def test_production_always_finds_its_way_back() -> None:
+    """When a step fails, and when somebody stops the lane halfway; its steps leave the time that this needs."""
+    assert list(stranded(workflows.load(PROD), PLANS["prod"])) == []
+
+
+STRANDED = [
+    pytest.param("rollback", "if", "failure()", "no rollback when it is cancelled", id="not when it is stopped"),
+    pytest.param("rollback", "if", "cancelled()", "no rollback when it fails", id="not when it fails"),
+    pytest.param("rollback", "if", "failure() && cancelled()", "either of the two", id="only when both"),
+    pytest.param("smoke", "timeout-minutes", None, "smoke has no limit", id="a smoke run without end"),
+    pytest.param("drift", "timeout-minutes", None, "drift has no limit", id="a look without end"),
+    pytest.param("smoke", "timeout-minutes", 600, "take the time", id="longer than the whole job"),
+]
+
+
+@pytest.mark.parametrize(("target", "name", "value", "complaint"), STRANDED)
+def test_a_way_back_that_is_cut_off_is_found(target: str, name: str, value: object, complaint: str) -> None:
+    """The production lane, with one thing changed for the worse."""
+    workflow = workflows.load(PROD)
+    (step,) = (each for each in workflow["jobs"]["promote"]["steps"] if each.get("run") == f"make {target}")
+    step[name] = value
+
+    found = stranded(workflow, PLANS["prod"])
+
+    assert [each for each in found if complaint in each] != []
+
+
+def stranded(workflow: workflows.Workflow, plan: Plan) -> Iterator[str]:
+    """Yield how the workflow could leave behind what does not hold, a sentence each."""
+    (job,) = workflow["jobs"].values()
+    made = {step["run"].removeprefix("make "): step for step in job["steps"] if "run" in step}
+    condition = made[plan.undo].get("if", "")
+    if "failure()" not in condition:
+        yield f"no {plan.undo} when it fails"
+    if "cancelled()" not in condition:
+        yield f"no {plan.undo} when it is cancelled"
+    if "failure() || cancelled()" not in condition:
+        yield f"no {plan.undo} when it is either of the two"
+    ends = plan.steps[plan.steps.index(plan.undo_from) : plan.steps.index("mark")]
+    limits = {target: made[target].get("timeout-minutes") or math.inf for target in ends}
+    yield from (f"{target} has no limit" for target, limit in limits.items() if limit == math.inf)
+    if sum(limits.values()) >= job["timeout-minutes"]:
+        yield f"its steps may take the time that {plan.undo} needs"
 
 
 def test_every_night_every_lane_is_looked_at() -> None:
