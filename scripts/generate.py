@@ -71,10 +71,13 @@ def settings_table() -> dict[str, str]:
 
 
 def conformance_kit() -> dict[str, str]:
-    """Return the page of the kit's checks, and the kit's copies of the schemas: it stands without the runtime."""
+    """Return the page of the kit and its checks, and the kit's copies of the schemas: it stands without the runtime."""
     folder = "code/conformance/src/processor_conformance/schemas"
     schemas = {f"{folder}/{Path(path).name}": text for path, text in contract_schemas().items()}
-    return {"docs/contract/conformance.md": markdown.page(catalogue.catalogue()), **schemas}
+    manual = (ROOT / "code" / "conformance" / "README.md").read_text(encoding="utf-8")
+    _, _, how = manual.replace("\n## ", "\n### ").partition("\n")
+    page = f"{markdown.page(catalogue.catalogue())}\n## How to run it\n{how}"
+    return {"docs/contract/conformance.md": page, **schemas}
 
 
 def planted_faults() -> dict[str, str]:

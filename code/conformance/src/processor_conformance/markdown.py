@@ -44,7 +44,7 @@ def page(checks: Iterable[Check]) -> str:
         "# What the conformance kit checks",
         "",
         "Generated from `code/conformance/` by `make generate`. Each row is a promise of the processor contract, its",
-        "id, and what the kit needs to see whether it holds. `code/conformance/README.md` says how to run it.",
+        "id, and what the kit needs to see whether it holds. [How to run it](#how-to-run-it) is below.",
         "",
         f"There are {len(checks)} checks.",
         "",
