@@ -22,6 +22,8 @@ from .paths import CODE, ROOT
 _SAMPLE_S = 0.02
 _LIMIT_S = 600.0
 _SAID = 600
+# as a user's shell has it: a module is compiled once, even where this environment says that nothing is to be written
+_SETTINGS = {"DJANGO_SETTINGS_MODULE": "backend.settings.test", "PYTHONDONTWRITEBYTECODE": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def finish(
     process = subprocess.Popen(
         argv,
         cwd=cwd,
-        env=os.environ | {"DJANGO_SETTINGS_MODULE": "backend.settings.test"} | dict(environ or {}),
+        env={**os.environ, **_SETTINGS, **(environ or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
