@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.lane_plan import BEFORE, ENVIRONMENTS
-from scripts.lane_repository import login
+from scripts.lane_repository import login, marked
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "code"))
@@ -115,14 +115,15 @@ def images(lane: Lane) -> None:
     """
     if not lane.environ.get("SIGNATURE_KEYS"):
         raise StoppedError("ERR_INPUTS", "SIGNATURE_KEYS is not set: whose images may be taken as they are?")
+    file = lane.root / PUBLISHED
+    file.unlink(missing_ok=True)  # of an earlier run: what it names may be pinned no more
     refs = [str(each.ref) for each in lane.registrations]
     found = _published(lane, refs)
     if there := [ref for ref in refs if ref not in found]:
-        rows = lane.ask("attestctl", "verify", *_each(there), "--platform", PLATFORM)["images"]
+        rows = _succeeded(lane.ask("attestctl", "verify", *_each(there), "--platform", PLATFORM))["images"]
         if unproved := [row["ref"] for row in rows if row.get("error", {}).get("code") == "ERR_SIGNATURE"]:
             print(f"  built again, since no trusted key attests what is there: {', '.join(unproved)}")
             found |= _published(lane, unproved, "--rebuild")
-    file = lane.root / PUBLISHED
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(found), encoding="utf-8")
 
@@ -325,16 +326,20 @@ def _roll_back(lane: Lane, registration: Registration) -> None:
 def _tag_before(lane: Lane, registration: Registration) -> str:
     """Return the tag of the deployment that the branch `lanes/<lane>` pins, ``""`` where it has no such pin."""
     file = (registration.folder / FILE_NAME).relative_to(lane.root)
-    shown = subprocess.run(
-        ["git", "show", f"origin/lanes/{lane.name}:{file.as_posix()}"], cwd=lane.root, capture_output=True, check=False
-    )
-    if shown.returncode:
+    try:
+        text = marked(lane.name, file.as_posix(), lane.root)
+    except subprocess.CalledProcessError:
+        raise StoppedError("ERR_NETWORK", f"origin does not say what ran well in {lane.name} last") from None
+    if text is None:
         return ""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, registration.folder.name)
         copy.mkdir()
-        (copy / FILE_NAME).write_bytes(shown.stdout)
-        pin = load_registration(copy).platforms.get(PLATFORM)
+        (copy / FILE_NAME).write_text(text, encoding="utf-8")
+        try:
+            pin = load_registration(copy).platforms.get(PLATFORM)
+        except RegistryInvalidError as error:
+            raise StoppedError(error.code, str(error)) from None
     return digest_tag(pin.digest) if pin else ""
 
 

@@ -66,6 +66,20 @@ def mark(lane: str, root: Path = ROOT) -> str:
     return branch
 
 
+def marked(lane: str, path: str, root: Path = ROOT) -> str | None:
+    """Return the file *path* as the branch `lanes/<lane>` has it; ``None`` where origin has no such branch or file.
+
+    Raises:
+        subprocess.CalledProcessError: origin could not be asked: nothing is known.
+    """
+    branch = f"refs/heads/lanes/{lane}"
+    if not _git(root, "ls-remote", "origin", branch):
+        return None
+    _git(root, "fetch", "--quiet", "origin", branch)
+    there = _git(root, "ls-tree", "--full-tree", "--name-only", "FETCH_HEAD", path)
+    return _git(root, "show", f"FETCH_HEAD:{path}") if there else None
+
+
 def reviewed(root: Path = ROOT) -> None:
     """Prove that this commit is on main.
 

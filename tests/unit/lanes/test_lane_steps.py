@@ -28,12 +28,14 @@ Answer = Callable[[list[str]], dict[str, Any]]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Return a checkout with one processor, in which `origin/lanes/prod` is not known."""
+    """Return a checkout with one processor, whose origin has no `lanes/prod`."""
     processor = "code/apps/core/processors/llm_chat"
     shutil.copytree(ROOT / processor, tmp_path / processor, ignore=shutil.ignore_patterns("__pycache__"))
     git(tmp_path, "init", "--quiet", "--initial-branch", "main")
     git(tmp_path, "add", "--all")
     git(tmp_path, "commit", "--quiet", "--message", "first")
+    git(tmp_path, "init", "--quiet", "--bare", "origin.git")
+    git(tmp_path, "remote", "add", "origin", str(tmp_path / "origin.git"))
     return tmp_path
 
 
@@ -149,7 +151,7 @@ def promoted(root: Path, image: str) -> None:
     assert pinned != text
     file.write_text(pinned, encoding="utf-8")
     git(root, "commit", "--quiet", "--all", "--message", "promoted")
-    git(root, "update-ref", "refs/remotes/origin/lanes/prod", "HEAD")
+    git(root, "push", "--quiet", "origin", "HEAD:refs/heads/lanes/prod")
     file.write_text(text, encoding="utf-8")
 
 
@@ -219,6 +221,17 @@ def test_a_rollback_that_cannot_be_proved_is_none(
         steps.rollback(lane(root, "prod"))
 
     assert (caught.value.code, changes(asked)) == ("ERR_DIGEST_DRIFT", [])
+
+
+def test_nothing_is_stopped_where_origin_cannot_be_asked(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not to know what ran well is not to know that nothing did."""
+    git(root, "remote", "set-url", "origin", str(root / "nowhere.git"))
+    asked = deployed(monkeypatch, tag(OLD), tag(NEW))
+
+    with pytest.raises(StoppedError) as caught:
+        steps.rollback(lane(root, "prod"))
+
+    assert (caught.value.code, changes(asked)) == ("ERR_NETWORK", [])
 
 
 # --- where lanes are tried
