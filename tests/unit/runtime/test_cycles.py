@@ -92,7 +92,7 @@ def test_a_stream_leaves_nothing_for_the_collector(tmp_path: Path) -> None:
         run.token("a")
 
     async def read(name: str) -> bytes:
-        stream = Stream(Handback(asyncio.get_running_loop()), bench.service.at_pause)
+        stream = Stream(Handback(asyncio.get_running_loop(), bench.service.at_pause))
         body = json.dumps(payload(name)).encode()
         bench.service.call(body, Caller(stream.reply, stream.accepted, stream.events))
         await stream.begun()

@@ -59,24 +59,25 @@ def test_many_that_are_handed_back_wake_the_loop_once(
 
 def test_what_is_handed_back_for_later_waits_until_one_wakes_the_loop_for_all(loop: asyncio.AbstractEventLoop) -> None:
     """In order, with one wake-up; and what cannot wait takes them along."""
-    handback, note, deferred = Handback(loop), Note(), list[Callable[[], None]]()
+    note, deferred = Note(), list[Callable[[], None]]()
+    handback = Handback(loop, deferred.append)
     for number in range(3):
-        handback.later(partial(note, number), deferred.append)
+        handback.later(partial(note, number))
     assert (len(deferred), note.numbers) == (1, [])
 
     done = threading.Event()
-    handback.later(partial(note, 3, done), deferred.append)
+    handback.later(partial(note, 3, done))
     deferred.pop()()
     wait(done)
     assert note.numbers == [0, 1, 2, 3]
 
-    handback.later(partial(note, 4), deferred.append)
+    handback.later(partial(note, 4))
     done = threading.Event()
     handback(partial(note, 5, done))
     wait(done)
     deferred.pop()()  # there is nothing left to do
     done = threading.Event()
-    handback.later(partial(note, 6, done), deferred.append)
+    handback.later(partial(note, 6, done))
     deferred.pop()()
     wait(done)
     assert note.numbers == [0, 1, 2, 3, 4, 5, 6]

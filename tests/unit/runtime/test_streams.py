@@ -95,7 +95,7 @@ class Reading:
 
     def __init__(self) -> None:
         self.at_pause: list[Job] = []
-        self.stream = Stream(Handback(asyncio.get_running_loop()), self.at_pause.append)
+        self.stream = Stream(Handback(asyncio.get_running_loop(), self.at_pause.append))
         self._chunks = self.stream.read(orjson.dumps)
 
     def tell(self, *texts: str) -> None:

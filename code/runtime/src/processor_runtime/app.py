@@ -148,7 +148,7 @@ class ProcessorApp(FastAPI):
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
 
         def reply(answer: Answer) -> None:
-            handback.later(lambda: answered.set_result(answer) if not answered.done() else None, self.service.at_pause)
+            handback.later(lambda: answered.set_result(answer) if not answered.done() else None)
 
         self._submit_soon(partial(self.service.call, raw, Caller(reply), http_input.trace_id(scope)), answered)
         await _send(send, await answered)
@@ -157,7 +157,7 @@ class ProcessorApp(FastAPI):
         raw = await self._body(scope, receive, send)
         if raw is None:
             return
-        stream = Stream(self._back(), self.service.at_pause)
+        stream = Stream(self._back())
         caller = Caller(stream.reply, stream.accepted, stream.events)
         self.service.call(raw, caller, http_input.trace_id(scope))
         answer = await stream.begun()
@@ -216,7 +216,7 @@ class ProcessorApp(FastAPI):
 
     def _back(self) -> Handback:
         if self._handback is None:
-            self._handback = Handback(asyncio.get_running_loop())
+            self._handback = Handback(asyncio.get_running_loop(), self.service.at_pause)
         return self._handback
 
 

@@ -17,10 +17,16 @@ class Handback:
 
     `call_soon_threadsafe` writes to a pipe for each call; under load one write
     serves all that finished meanwhile.
+
+    Args:
+        loop: Where they are called.
+        defer: Calls what it is given when the loop is to be woken for what can
+            wait a little; at once, unless told otherwise.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, defer: Callable[[Job], None] = guarded) -> None:
         self._loop = loop
+        self._defer = defer
         self._waiting: deque[Job] = deque()
         self._woken = False
         self._deferred = False
@@ -30,12 +36,12 @@ class Handback:
         self._waiting.append(job)
         self._wake()
 
-    def later(self, job: Job, defer: Callable[[Job], None]) -> None:
-        """Run *job* on the loop when *defer* calls what it is given, or earlier; many for one call of it."""
+    def later(self, job: Job) -> None:
+        """Run *job* on the loop when the wake-up that was deferred comes, or an earlier one."""
         self._waiting.append(job)
         if not (self._woken or self._deferred):
             self._deferred = True
-            defer(self._wake_deferred)
+            self._defer(self._wake_deferred)
 
     def _wake_deferred(self) -> None:
         # first the flag: who comes from here on defers again

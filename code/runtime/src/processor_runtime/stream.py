@@ -10,23 +10,16 @@ from fastapi.sse import KEEPALIVE_COMMENT
 from .execution import Answer
 from .loops import Handback
 from .sse import HEARTBEAT_S, EventBuffer, encode
-from .workers import Job
 
 # a write costs more than an event: what comes so soon after the last write goes in one, and nobody sees a difference
 _REST_S: Final = 0.01
 
 
 class Stream:
-    """What one reader is told, in order, ending in `done`.
+    """What one reader is told, in order, ending in `done`."""
 
-    Args:
-        handback: Runs a function on the server's loop.
-        at_pause: Runs a function when the thread that calls it pauses.
-    """
-
-    def __init__(self, handback: Handback, at_pause: Callable[[Job], None]) -> None:
+    def __init__(self, handback: Handback) -> None:
         self._handback = handback
-        self._at_pause = at_pause
         self._news = asyncio.Event()
         self._begun = asyncio.Event()
         self._answer: Answer | None = None
@@ -51,7 +44,7 @@ class Stream:
             self._left = left
             self._begun.set()
 
-        self._handback.later(begin, self._at_pause)  # most tell something at once, which wakes the loop
+        self._handback.later(begin)  # most tell something at once, which wakes the loop
 
     async def begun(self) -> Answer | None:
         """Return when the run was accepted, or with the answer if it was not or is already there."""
