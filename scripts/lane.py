@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.lane_plan import BEFORE, ENVIRONMENTS
-from scripts.lane_repository import login, marked
+from scripts.lane_repository import NotOnMainError, login, marked, reviewed
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.append(str(ROOT / "code"))
@@ -154,9 +154,10 @@ def promote(lane: Lane) -> None:
     """Prove that what is pinned is attested, and is what the lane before runs: the same digest, never another build."""
     if lane.name not in BEFORE:
         raise StoppedError("ERR_INPUTS", f"nothing is promoted to {lane.name}: it is where images are made")
-    on_main = ["git", "merge-base", "--is-ancestor", "HEAD", "origin/main"]
-    if subprocess.run(on_main, cwd=lane.root, check=False).returncode:
-        raise StoppedError("ERR_INPUTS", "this commit is not on origin/main: only what was reviewed is promoted")
+    try:
+        reviewed(lane.root)
+    except NotOnMainError as error:
+        raise StoppedError("ERR_INPUTS", str(error)) from None
     _rows(lane.ask("processorctl", "verify", *_refs(lane)))
     _rows(lane.ask("attestctl", "verify", *_refs(lane), "--platform", PLATFORM))
     for registration in lane.registrations:
