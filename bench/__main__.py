@@ -125,7 +125,8 @@ def _merged(folder: Path, new: Results, only: tuple[str, ...]) -> Results:
     rows = {key.row for key in new.series}
     old.series = {key: samples for key, samples in old.series.items() if key.row not in rows} | new.series
     old.skipped = [skip for skip in old.skipped if skip.row not in only] + new.skipped
-    old.machine, old.versions = new.machine, old.versions | new.versions
+    commits = f"{old.machine.get('commit', 'unknown')} ({', '.join(only)}: {new.machine['commit']})"
+    old.machine, old.versions = new.machine | {"commit": commits}, old.versions | new.versions
     return old
 
 
