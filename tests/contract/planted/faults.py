@@ -408,10 +408,9 @@ def writes_among_inputs() -> None:
     _put(prefix, "INPUTS", "/nowhere")
 
 
-@instead(prefix.Roots, "check_write", "C-REQ-30")
-def links_are_followed(_old: Any, self: Any, text: str) -> prefix.Place:
+@instead(prefix.Roots, "resolved", "C-REQ-30")
+def links_are_followed(_old: Any, self: Any, text: str, _place: prefix.Place) -> prefix.Place:
     """A prefix may lead into another folder through a symlink."""
-    self.check_write_lexically(text)
     place: prefix.Place = self.place(os.path.realpath(self.host(text)))
     return place
 

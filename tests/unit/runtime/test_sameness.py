@@ -113,6 +113,30 @@ def test_an_id_in_flight_cannot_be_used_under_another_prefix_and_a_settled_one_c
     assert held.calls == ["e1", "e1"]
 
 
+def test_a_prefix_that_a_link_leads_out_of_its_root_is_refused_as_such(tmp_path: Path) -> None:
+    """Also where the id is in flight, where nothing is taken any more, and not where the link stays inside."""
+    held = Held()
+    bench = Bench(tmp_path, held)
+    outputs = tmp_path / "outputs"
+    outputs.mkdir()
+    (outputs / "out").symlink_to("/etc")
+    (outputs / "in").symlink_to("real")
+    (outputs / "real").mkdir()
+    out = payload("e1", write_prefix="/artifacts/outputs/out/{execution_id}/")
+    assert bench.ask(out).verdict == (400, "ERR_WRITE_PREFIX")
+    first = bench.ask(payload("e1", write_prefix="/artifacts/outputs/in/{execution_id}/"))
+    held.wait_until_running()
+
+    assert bench.ask(out).verdict == (400, "ERR_WRITE_PREFIX")
+
+    held.release.set()
+    assert first.verdict == (200, "success")
+    assert (outputs / "real" / "e1" / "receipt.json").exists()
+    bench.service.drain(lambda: None)
+    assert bench.ask(out).verdict == (400, "ERR_WRITE_PREFIX")
+    assert bench.ask(payload("e2")).verdict == (503, "ERR_DRAINING")
+
+
 @pytest.mark.parametrize("other", [{"ref": "ns/name@2"}, {"environ": {"IMAGE_DIGEST": "sha256:" + "f" * 64}}])
 def test_another_image_does_not_replay(tmp_path: Path, other: dict[str, Any]) -> None:
     """The receipt's ref and digest must be this service's."""

@@ -133,7 +133,7 @@ class Executor:
             self._alarms.set(object(), _UNDECIDED_S, lambda: self.workers.submit(again))
         except ProcessorError as exc:
             request.close()
-            caller.reply(self._recorder.refusal(exc, request.execution_id))
+            caller.reply(self._recorder.refusal(self._earlier(request) or exc, request.execution_id))
         else:
             if execution is not None:
                 self._enter(execution)
@@ -199,10 +199,19 @@ class Executor:
             self._accept(known, caller)
         return None
 
+    def _earlier(self, request: RunRequest) -> ProcessorError | None:
+        """Return the rule of the request that is broken after all, where no workspace has found it out."""
+        try:
+            self._settings.roots.resolved(request.prefix, request.place)
+        except ProcessorError as exc:
+            return exc
+        return None
+
     def _workspace(self, execution: Execution) -> Workspace:
         return Workspace(
             execution.request.prefix,
             execution.request.place,
+            self._settings.roots,
             self._outputs,
             execution.guarded,
             lambda row: execution.emit("output", row),
@@ -370,12 +379,13 @@ class Executor:
         fresh = not workspace.opened
         try:
             workspace.make()
-            if fresh and workspace.receipt() is not None:
+            if not fresh:
+                workspace.forget()
+            elif workspace.receipt() is not None:
                 # another process made and settled it since we looked
                 self._give_slot_back(execution)
                 self._enter(execution)
                 return
-            workspace.forget()
         except PrefixLockedError:
             self._park(execution)
             return

@@ -45,6 +45,7 @@ class _Sink:
 
 _sink: Final = _Sink()
 _second: tuple[int, str] = (0, "")
+_MILLISECONDS: Final = tuple(f".{number:03d}Z" for number in range(1000))
 
 
 def timestamp() -> str:
@@ -56,7 +57,7 @@ def timestamp() -> str:
     if known != seconds:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
         _second = (seconds, text)
-    return f"{text}.{rest // 1_000_000:03d}Z"
+    return text + _MILLISECONDS[rest // 1_000_000]
 
 
 class Logger:
@@ -82,9 +83,10 @@ class Logger:
 
     def event(self, event: str, *, level: str = "info", **fields: object) -> None:
         """Write one line. *event* is dotted, such as ``http.run.settle``."""
-        record: dict[str, Any] = {"ts": timestamp(), "level": level, "event": event, **_sink.base, **self._fields}
-        for name, value in fields.items():
-            record.setdefault(name, value)  # whatever a handler logs, who and when stay ours
+        ours: dict[str, Any] = {"ts": timestamp(), "level": level, "event": event, **_sink.base, **self._fields}
+        record = {**ours, **fields}
+        if len(record) < len(ours) + len(fields):
+            record |= ours  # whatever a handler logs, who and when stay ours
         line = _sink.mask.dumps(record) + b"\n"
         _sink.write(line)
         if self._mirror is not None:

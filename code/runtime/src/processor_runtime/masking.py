@@ -32,9 +32,9 @@ class Mask:
         answer may fail by what a handler put into it.
         """
         try:
-            raw = orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS)
-        except TypeError:
-            raw = orjson.dumps(_plain(document, 1))
+            raw = orjson.dumps(document, default=str)
+        except TypeError:  # other keys than text, or what `default` cannot help
+            raw = _dumps_anything(document)
         for needle in self._needles:
             if needle in raw:
                 return orjson.dumps(self._masked(orjson.loads(raw)))
@@ -57,6 +57,13 @@ class Mask:
         if isinstance(value, list):
             return [self._masked(child) for child in value]
         return value
+
+
+def _dumps_anything(document: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(document, default=str, option=orjson.OPT_NON_STR_KEYS)
+    except TypeError:
+        return orjson.dumps(_plain(document, 1))
 
 
 def _maskable(value: str) -> bool:

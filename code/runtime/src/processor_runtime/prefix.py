@@ -107,27 +107,37 @@ class Roots:
         Raises:
             WritePrefixError: it is not; the detail says which rule.
         """
-        root = self.check_write_lexically(prefix)
-        place = Place(_resolved(self.host(root)), tuple(prefix[len(root) :].strip("/").split("/")))
-        if not _only_directories(place):
-            place = self.place(os.path.realpath(self.host(prefix)))
-        if _within("/".join((place.root, *place.names)), _resolved(self.host(INPUTS))):
-            raise _refused("must not lie in /artifacts/inputs/")
-        return place
+        return self.resolved(prefix, self.check_write_lexically(prefix))
 
-    def check_write_lexically(self, prefix: str) -> str:
-        """Return the root that *prefix* lies below, judged by its text alone; costs no file system call.
+    def resolved(self, prefix: str, place: Place) -> Place:
+        """Return where *prefix* is, of which `check_write_lexically` said *place*, links resolved.
 
         Raises:
-            WritePrefixError: it lies below none, or among the inputs.
+            WritePrefixError: a link leads where nothing may be written.
+        """
+        if _only_directories(place):
+            return place
+        return self._not_among_inputs(self.place(os.path.realpath(self.host(prefix))))
+
+    def check_write_lexically(self, prefix: str) -> Place:
+        """Return where *prefix* is unless a link leads elsewhere, judged by its text; costs no file system call.
+
+        Raises:
+            WritePrefixError: it lies below no root, or among the inputs.
         """
         if prefix.startswith(INPUTS + "/"):
             raise _refused("must not lie in /artifacts/inputs/")
         bare = prefix.rstrip("/")
         for root in self.write:
             if _below(bare, root):
-                return root
+                names = tuple(bare[len(root) :].lstrip("/").split("/"))
+                return self._not_among_inputs(Place(_resolved(self.host(root)), names))
         raise _refused("must lie below " + " or ".join(self.write))
+
+    def _not_among_inputs(self, place: Place) -> Place:
+        if _within("/".join((place.root, *place.names)), _resolved(self.host(INPUTS))):
+            raise _refused("must not lie in /artifacts/inputs/")
+        return place
 
     def place(self, resolved: str) -> Place:
         """Return where the path *resolved*, of this machine and without links, lies below a root.

@@ -78,6 +78,8 @@ class Recorder:
             if execution.error is None:
                 index = {"execution_id": execution.request.execution_id, "outputs": workspace.rows}
                 workspace.write_file(INDEX, self._mask.dumps(index))
+            else:
+                workspace.forget()  # an index that is there is of an attempt that was killed before its receipt
             workspace.write_file(RECEIPT, self._receipt(execution, body, finished_at))
             if self._publish is not None:
                 self._publish()

@@ -58,7 +58,7 @@ class RunRequest(NamedTuple):
 
     Attributes:
         prefix: The expanded logical write prefix, with its trailing ``/``.
-        place: Where that is on this machine.
+        place: Where that is on this machine, unless a link leads elsewhere.
         inputs: As sent.
         params: `inputs.params` with each file reference replaced by its file.
         inputs_sha256: SHA-256 of the JCS form of `inputs`, 64 digits.
@@ -116,10 +116,10 @@ class Rules:
         self._ref = str(declaration.ref)
 
     def check(self, raw: bytes, trace_id: str | None = None, *, files: bool = True) -> RunRequest:
-        """Return the request in the body *raw*.
+        """Return the request in the body *raw*; whether links lead its prefix elsewhere, `Workspace` finds out.
 
-        Reads the file system (links of the prefix, referenced files), so the
-        server's event loop never calls it.
+        Reads the file system (referenced files, and links where another rule is
+        broken), so the server's event loop never calls it.
 
         Raises:
             Refusal: the first rule that *raw* breaks.
@@ -140,6 +140,15 @@ class Rules:
 
     def _check(self, body: dict[str, Any], execution_id: str, trace_id: str | None, *, files: bool) -> RunRequest:
         prefix, place = self._prefix(body, execution_id)
+        try:
+            return self._rest(body, execution_id, trace_id, prefix, place, files=files)
+        except ProcessorError:
+            self._settings.roots.resolved(prefix, place)  # a rule that comes before the one that was broken
+            raise
+
+    def _rest(
+        self, body: dict[str, Any], execution_id: str, trace_id: str | None, prefix: str, place: Place, *, files: bool
+    ) -> RunRequest:
         if body.get("schema") != "v1":
             raise SchemaVersionError(Detail(path="/schema", message='must be "v1"'))
         mode = self._mode(body)
@@ -180,7 +189,7 @@ class Rules:
         if not isinstance(text, str):
             raise WritePrefixError(Detail(path="/write_prefix", message="must be a string"))
         prefix = expand(text, execution_id)
-        return prefix, self._settings.roots.check_write(prefix)
+        return prefix, self._settings.roots.check_write_lexically(prefix)
 
     def _mode(self, body: dict[str, Any]) -> Mode:
         served = MODES if self._settings.mode is None else (self._settings.mode,)

@@ -27,7 +27,7 @@ from .errors import (
 )
 from .files import DIRECTORY, make_directory, open_directory, put_file
 from .output_file import Guard, OutputFile
-from .prefix import Place
+from .prefix import Place, Roots
 
 RECEIPT: Final = "receipt.json"
 INDEX: Final = "outputs.json"
@@ -55,7 +55,8 @@ class Workspace:
 
     Args:
         prefix: The expanded logical write prefix, with its trailing ``/``.
-        place: Where that is on this machine.
+        place: Where that is on this machine, unless a link leads elsewhere.
+        roots: Where the links may lead.
         outputs: What the registry declares, each with the test of its paths.
         guard: Runs the step that makes a file visible, or refuses it because
             the run has settled.
@@ -67,11 +68,14 @@ class Workspace:
             caught the exception.
     """
 
-    def __init__(self, prefix: str, place: Place, outputs: Outputs, guard: Guard, announce: Announce) -> None:
+    def __init__(  # what it writes, where, and who is told; a bundle would only be unpacked here
+        self, prefix: str, place: Place, roots: Roots, outputs: Outputs, guard: Guard, announce: Announce
+    ) -> None:
         self.prefix = prefix
         self.rows: list[dict[str, Any]] = []
         self.violation: ProcessorError | None = None
         self._place = place
+        self._roots = roots
         self._outputs = outputs
         self._guard = guard
         self._announce = announce
@@ -96,12 +100,13 @@ class Workspace:
 
         Raises:
             PrefixLockedError: another process holds it.
+            WritePrefixError: a link leads where nothing may be written.
             StorageError: it cannot be opened.
         """
         if self._fd >= 0:
             return True
         try:
-            found = self._walk()
+            found = self._found()
         except OSError as exc:
             raise StorageError(errno=exc.errno) from exc
         if found:
@@ -113,11 +118,12 @@ class Workspace:
 
         Raises:
             PrefixLockedError: another process was faster.
+            WritePrefixError: a link leads where nothing may be written.
             StorageError: read-only, full, or not permitted.
         """
         if self._fd < 0:
             try:
-                if self._above >= 0 or not self._walk():
+                if self._above >= 0 or not self._found():
                     self._make_rest()
             except OSError as exc:
                 raise StorageError(errno=exc.errno) from exc
@@ -153,6 +159,17 @@ class Workspace:
         if self._above >= 0:
             os.close(self._above)
             self._above = -1
+
+    def _found(self) -> bool:
+        """Open what is there, where links lead that may be followed; return whether it was the folder."""
+        try:
+            return self._walk()
+        except OSError as exc:
+            if exc.errno != errno.ELOOP:
+                raise
+        self.rest()
+        self._place = self._roots.resolved(self.prefix, self._place)
+        return self._walk()
 
     def _walk(self) -> bool:
         """Open the folder, or the deepest directory above it that is there; return whether it was the folder."""
@@ -235,7 +252,7 @@ class Workspace:
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 
     def forget(self) -> None:
-        """Remove the receipt and index of an earlier attempt, before the new one writes anything."""
+        """Remove the receipt and index of an earlier attempt: they say nothing of this one."""
         for name in (RECEIPT, INDEX):
             try:
                 os.unlink(name, dir_fd=self._fd)
