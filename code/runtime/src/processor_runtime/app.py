@@ -144,13 +144,9 @@ class ProcessorApp(FastAPI):
         raw = await self._body(scope, receive, send)
         if raw is None:
             return
-        handback = self._back()
         answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-
-        def reply(answer: Answer) -> None:
-            handback.later(lambda: answered.set_result(answer) if not answered.done() else None)
-
-        self._submit_soon(partial(self.service.call, raw, Caller(reply), http_input.trace_id(scope)), answered)
+        caller = Caller(partial(_reply, self._back(), answered))
+        self._submit_soon(partial(self.service.call, raw, caller, http_input.trace_id(scope)), answered)
         await _send(send, await answered)
 
     async def _run_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -242,6 +238,16 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
         gc.set_threshold(_NEW_OBJECTS, *gc.get_threshold()[1:])
         yield
     capture.flush()
+
+
+def _reply(handback: Handback, answered: asyncio.Future[Answer], answer: Answer) -> None:
+    """Give *answer*, from any thread, to who waits on the server's loop."""
+    handback.later(partial(_settle, answered, answer))
+
+
+def _settle(answered: asyncio.Future[Answer], answer: Answer) -> None:
+    if not answered.done():  # its reader has not gone
+        answered.set_result(answer)
 
 
 def _headers(answer: Answer) -> list[tuple[bytes, bytes]]:

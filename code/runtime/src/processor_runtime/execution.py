@@ -68,33 +68,33 @@ class Execution:
     """
 
     workspace: Workspace
+    started: float | None = None
+    started_at: str | None = None
+    duration_ms: int | None = None
+    error: ProcessorError | None = None
+    held = True
+    admitted = False
+    holds_slot = False
+    overdue = False
+    handler_ended = True
+    answered = False
+    _decided = False
+    _settling = False
+    _trace_bytes = 0
 
     def __init__(self, request: RunRequest, caller: Caller, log: Logger) -> None:
         fields = {"trace_id": request.trace_id} if request.trace_id else {}
         self.request = request
         self.log = log.mirrored(self._mirror, execution_id=request.execution_id, **fields)
         self.arrived = time.monotonic()
-        self.started: float | None = None
-        self.started_at: str | None = None
-        self.duration_ms: int | None = None
-        self.error: ProcessorError | None = None
         self.extra: dict[str, Any] = {}
-        self.held = True
-        self.admitted = False
-        self.holds_slot = False
-        self.overdue = False
-        self.handler_ended = True
-        self.answered = False
         self.interrupt: Callable[[], None] = _nothing
         self._lock = threading.Lock()
-        self._decided = False
-        self._settling = False
         self._callers = [caller]
         self._readers = 1
         self._only_streams = caller.streams
         self._events = caller.events
         self._trace: list[bytes] | None = []
-        self._trace_bytes = 0
 
     # --- settle once
 
@@ -188,6 +188,10 @@ class Execution:
         """Pass one event to the reader, if there is one."""
         if self._events is not None and not self._decided:
             self._events.put(name, {"execution_id": self.request.execution_id, **data})
+
+    def announce(self, row: dict[str, Any]) -> None:
+        """Tell of an output that was just written."""
+        self.emit("output", row)
 
     def _mirror(self, record: dict[str, Any], line: bytes) -> None:
         self.emit("log", record)

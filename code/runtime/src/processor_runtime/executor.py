@@ -214,7 +214,7 @@ class Executor:
             self._settings.roots,
             self._outputs,
             execution.guarded,
-            lambda row: execution.emit("output", row),
+            execution.announce,
         )
 
     def _enter(self, execution: Execution) -> None:
@@ -404,16 +404,18 @@ class Executor:
         if self._let_go(execution, to_handler=True):  # cancelled while it was made ready
             return
         execution.begin()
-        # not in the alarms' own thread: deciding waits for a rename that is under way
-        late = partial(self.workers.submit, lambda: self._stop(execution, DeadlineError()))
-        self._alarms.set(execution, execution.request.timeout_s, late)
+        self._alarms.set(execution, execution.request.timeout_s, partial(self._late, execution))
         if self._processor.is_async:
             work: Any = self._processor.work(run)
             self._handlers[run.mode].submit(
-                work, started=execution.interruptible, ended=lambda exc: self._ended(execution, run, exc)
+                work, started=execution.interruptible, ended=partial(self._ended, execution, run)
             )
         else:
             self._ended(execution, run, self._raised(run))
+
+    def _late(self, execution: Execution) -> None:
+        # not in the alarms' own thread: deciding waits for a rename that is under way
+        self.workers.submit(partial(self._stop, execution, DeadlineError()))
 
     def _make_way(self) -> None:
         """Let go ahead what would wait for a sync handler that takes its time.
@@ -503,7 +505,8 @@ class Executor:
 
     def _leave(self, execution: Execution, answer: Answer) -> None:
         """Give every caller *answer*; before that, whatever a next request needs is free again."""
-        if execution.handler_ended:
+        closed = execution.handler_ended
+        if closed:
             execution.close()  # before it is forgotten: its folder's lock must not meet the next request
         with self._lock:
             execution.answered = True
@@ -512,7 +515,8 @@ class Executor:
             if retire:
                 self._forget(execution)
         if retire:
-            execution.close()
+            if not closed:  # it has ended since
+                execution.close()
             self._dispatch()
         first, *joined = callers
         first.reply(answer)

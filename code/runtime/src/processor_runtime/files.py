@@ -10,6 +10,11 @@ DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
+def is_there(directory: int, name: str) -> bool:
+    """Whether *directory* holds anything under *name*, a link too; half the price of an exception that says no."""
+    return os.access(name, os.F_OK, dir_fd=directory, follow_symlinks=False)
+
+
 def new_file(directory: int, temporary: str) -> int:
     """Return the descriptor of a new file in *directory*."""
     try:

@@ -7,7 +7,6 @@ is caught by `capture.py`.
 """
 
 import logging
-import os
 import sys
 import threading
 import time
@@ -18,6 +17,7 @@ from typing import Any, Final, NoReturn, Self
 
 from . import capture
 from .declaration import Declaration, DeclarationError, readable_ref
+from .files import write_all
 from .masking import Mask
 
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -34,11 +34,9 @@ class _Sink:
         self._lock = threading.Lock()
 
     def write(self, line: bytes) -> None:
-        rest = memoryview(line)
         with self._lock:
             try:
-                while rest:
-                    rest = rest[os.write(self.fd, rest) :]
+                write_all(self.fd, line)
             except OSError:  # a full disk or a closed pipe behind stderr must not end a run
                 return
 

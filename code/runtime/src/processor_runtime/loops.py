@@ -1,15 +1,18 @@
 """Event loops that other threads hand jobs to: the server's, and those of async handlers."""
 
 import asyncio
-import contextlib
 import threading
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 import uvloop
 
 from .workers import Job, guarded
+
+Started = Callable[[Job], None]
+Ended = Callable[[BaseException | None], None]
 
 
 class Handback:
@@ -52,8 +55,10 @@ class Handback:
     def _wake(self) -> None:
         if not self._woken:
             self._woken = True
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits for an answer any more
+            try:  # noqa: SIM105  # `suppress` is a call, on each run's way
                 self._loop.call_soon_threadsafe(self._drain)
+            except RuntimeError:  # the loop is closed: nobody waits for an answer any more
+                pass
 
     def _drain(self) -> None:
         # first the flag: a job that arrives from here on wakes the loop again
@@ -77,8 +82,8 @@ class HandlerLoop:
         self,
         coroutine: Coroutine[Any, Any, None],
         *,
-        started: Callable[[Callable[[], None]], None],
-        ended: Callable[[BaseException | None], None],
+        started: Started,
+        ended: Ended,
     ) -> None:
         """Run *coroutine*.
 
@@ -89,22 +94,23 @@ class HandlerLoop:
                 even if it was cancelled before its first step.
         """
         handback = self._running()
-
-        def finished(task: asyncio.Task[BaseException | None]) -> None:
-            self._tasks.discard(task)
-            coroutine.close()  # cancelled before its first step, it would warn that nobody awaited it
-            ended(asyncio.CancelledError() if task.cancelled() else task.result())
-
-        def begin() -> None:
-            task = self._loop.create_task(_caught(coroutine))
-            self._tasks.add(task)
-            task.add_done_callback(finished)
-            started(lambda: handback(_cancel(task)))
-
         if threading.get_ident() == self._thread.ident:
-            begin()
+            self._begin(coroutine, started, ended)
         else:
-            handback(begin)
+            handback(partial(self._begin, coroutine, started, ended))
+
+    def _begin(self, coroutine: Coroutine[Any, Any, None], started: Started, ended: Ended) -> None:
+        task = self._loop.create_task(_caught(coroutine))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._finished, coroutine, ended))
+        started(partial(self.call, partial(_cancel, task)))
+
+    def _finished(
+        self, coroutine: Coroutine[Any, Any, None], ended: Ended, task: asyncio.Task[BaseException | None]
+    ) -> None:
+        self._tasks.discard(task)
+        coroutine.close()  # cancelled before its first step, it would warn that nobody awaited it
+        ended(asyncio.CancelledError() if task.cancelled() else task.result())
 
     def call(self, job: Job) -> None:
         """Run *job* on the loop."""
@@ -139,8 +145,5 @@ async def _caught(coroutine: Coroutine[Any, Any, None]) -> BaseException | None:
     return None
 
 
-def _cancel(task: asyncio.Task[BaseException | None]) -> Job:
-    def cancel() -> None:
-        task.cancel()
-
-    return cancel
+def _cancel(task: asyncio.Task[BaseException | None]) -> None:
+    task.cancel()

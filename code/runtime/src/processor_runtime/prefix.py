@@ -159,14 +159,17 @@ def _only_directories(place: Place) -> bool:
     ``/`` on, for every run.
     """
     path = place.root
+    *above, last = place.names
     try:
-        for name in place.names:
+        for name in above:
             path = f"{path}/{name}"
             if not stat.S_ISDIR(os.lstat(path).st_mode):
                 return False
+        path = f"{path}/{last}"
+        # most are not there yet, and an exception that says so costs more than another question
+        return not os.access(path, os.F_OK, follow_symlinks=False) or stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError as exc:
         return exc.errno == errno.ENOENT
-    return True
 
 
 def _split(text: str) -> list[str]:

@@ -12,6 +12,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import orjson
@@ -25,7 +26,7 @@ from .errors import (
     ProcessorError,
     StorageError,
 )
-from .files import DIRECTORY, make_directory, open_directory, put_file
+from .files import DIRECTORY, is_there, make_directory, open_directory, put_file
 from .output_file import Guard, OutputFile
 from .prefix import Place, Roots
 
@@ -68,7 +69,7 @@ class Workspace:
             caught the exception.
     """
 
-    def __init__(  # what it writes, where, and who is told; a bundle would only be unpacked here
+    def __init__(  # noqa: PLR0917  # where, what and who is told; a bundle would only be unpacked here
         self, prefix: str, place: Place, roots: Roots, outputs: Outputs, guard: Guard, announce: Announce
     ) -> None:
         self.prefix = prefix
@@ -180,8 +181,11 @@ class Workspace:
                 return False
             self._missing = self._place.names
         while self._missing:
+            name = self._missing[0]
             try:
-                found = open_directory(self._above, self._missing[0])
+                if len(self._missing) == 1 and not is_there(self._above, name):  # of most runs, the first look at it
+                    return False
+                found = open_directory(self._above, name)
             except FileNotFoundError:
                 return False
             os.close(self._above)
@@ -216,6 +220,8 @@ class Workspace:
 
     def receipt(self) -> dict[str, Any] | None:
         """Return the receipt at the prefix, or ``None`` where there is no readable one."""
+        if not is_there(self._fd, RECEIPT):
+            return None
         try:
             fd = os.open(RECEIPT, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
         except OSError:
@@ -288,13 +294,13 @@ class Workspace:
             raise self._failed(exc) from exc
         row: dict[str, Any] = {"path": self.prefix + path, "mime": declared.mime or mime or "application/octet-stream"}
 
-        def written(file: OutputFile) -> None:
-            row.update(size_bytes=file.size_bytes, sha256=file.sha256)
-            self.rows.append(row)
-            self._announce(row)
-
-        file.written = written
+        file.written = partial(self._written, row)
         return file
+
+    def _written(self, row: dict[str, Any], file: OutputFile) -> None:
+        row.update(size_bytes=file.size_bytes, sha256=file.sha256)
+        self.rows.append(row)
+        self._announce(row)
 
     def _failed(self, exc: OSError | ProcessorError) -> ProcessorError:
         error = exc if isinstance(exc, ProcessorError) else _translated(exc)
