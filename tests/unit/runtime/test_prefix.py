@@ -203,7 +203,7 @@ def test_a_root_may_itself_be_a_link(tmp_path: Path) -> None:
 
     found = roots.check_write(f"{tmp_path}/root/e1/")
 
-    assert found == roots.place(f"{tmp_path}/real/e1") == Place(f"{tmp_path}/real", ("e1",))
+    assert found == roots.place(f"{tmp_path}/real/e1") == Place(f"{tmp_path}/real/", ("e1",))
 
 
 @pytest.mark.parametrize("prefix", ["new/e1", "there/e1", "there", "link/e1", "link/new/e1", "file/e1", "file"])
@@ -215,7 +215,7 @@ def test_a_place_is_where_the_system_finds_it(tmp_path: Path, prefix: str) -> No
 
     found = Roots.of(str(tmp_path), "/artifacts/inputs", "/artifacts").check_write(f"{tmp_path}/{prefix}/")
 
-    assert "/".join((found.root, *found.names)) == os.path.realpath(tmp_path / prefix)
+    assert found.root + "/".join(found.names) == os.path.realpath(tmp_path / prefix)
 
 
 def test_a_link_that_leaves_its_root_is_refused(tmp_path: Path) -> None:

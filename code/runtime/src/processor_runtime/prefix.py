@@ -9,8 +9,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
+from functools import cached_property
 from typing import Final, NamedTuple, Self
 
 from .errors import Detail, WritePrefixError
@@ -68,7 +67,7 @@ class Place(NamedTuple):
     """Where a prefix is on this machine, links resolved.
 
     Attributes:
-        root: The directory that stands for a root.
+        root: The directory that stands for a root, with its trailing ``/``.
         names: The directories from there to the prefix, at least one.
     """
 
@@ -76,7 +75,7 @@ class Place(NamedTuple):
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Roots:
     """The logical roots of this service and the directories that stand for them.
 
@@ -117,7 +116,9 @@ class Roots:
         """
         if _only_directories(place):
             return place
-        return self._not_among_inputs(self.place(os.path.realpath(self.host(prefix))))
+        path = os.path.realpath(self.host(prefix))
+        self._refuse_among_inputs(path)
+        return self.place(path)
 
     def check_write_lexically(self, prefix: str) -> Place:
         """Return where *prefix* is unless a link leads elsewhere, judged by its text; costs no file system call.
@@ -128,16 +129,28 @@ class Roots:
         if prefix.startswith(INPUTS + "/"):
             raise _refused("must not lie in /artifacts/inputs/")
         bare = prefix.rstrip("/")
-        for root in self.write:
-            if _below(bare, root):
-                names = tuple(bare[len(root) :].lstrip("/").split("/"))
-                return self._not_among_inputs(Place(_resolved(self.host(root)), names))
+        for root, host in self._hosts:
+            if bare.startswith(root):
+                rest = bare[len(root) :]
+                self._refuse_among_inputs(host + rest)
+                return Place(host, tuple(rest.split("/")))
         raise _refused("must lie below " + " or ".join(self.write))
 
-    def _not_among_inputs(self, place: Place) -> Place:
-        if _within("/".join((place.root, *place.names)), _resolved(self.host(INPUTS))):
+    @cached_property
+    def _hosts(self) -> list[tuple[str, str]]:
+        """Each root that may be written and where it is, links resolved, both with a trailing ``/``.
+
+        Looked up once: roots are settings, and do not move while a service runs.
+        """
+        return [(_closed(root), _closed(os.path.realpath(self.host(root)))) for root in self.write]
+
+    @cached_property
+    def _inputs(self) -> str:
+        return _closed(os.path.realpath(self.host(INPUTS)))
+
+    def _refuse_among_inputs(self, resolved: str) -> None:
+        if (resolved + "/").startswith(self._inputs):
             raise _refused("must not lie in /artifacts/inputs/")
-        return place
 
     def place(self, resolved: str) -> Place:
         """Return where the path *resolved*, of this machine and without links, lies below a root.
@@ -145,10 +158,9 @@ class Roots:
         Raises:
             WritePrefixError: it lies below none.
         """
-        for root in self.write:
-            host = _resolved(self.host(root))
-            if _below(resolved, host):
-                return Place(host, tuple(resolved[len(host) :].strip("/").split("/")))
+        for _, host in self._hosts:
+            if resolved.startswith(host) and resolved != host:
+                return Place(host, tuple(resolved[len(host) :].split("/")))
         raise _refused("leaves its root through a link")
 
 
@@ -162,10 +174,11 @@ def _only_directories(place: Place) -> bool:
     *above, last = place.names
     try:
         for name in above:
-            path = f"{path}/{name}"
+            path += name
             if not stat.S_ISDIR(os.lstat(path).st_mode):
                 return False
-        path = f"{path}/{last}"
+            path += "/"
+        path += last
         # most are not there yet, and an exception that says so costs more than another question
         return not os.access(path, os.F_OK, follow_symlinks=False) or stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError as exc:
@@ -176,15 +189,5 @@ def _split(text: str) -> list[str]:
     return [part.rstrip("/") or "/" for part in text.split(":") if part]
 
 
-def _below(path: str, root: str) -> bool:
-    return path.startswith("/" if root == "/" else root + "/") and path.rstrip("/") != root
-
-
-def _within(path: str, root: str) -> bool:
-    return path == root or path.startswith(root + "/")
-
-
-@lru_cache(maxsize=32)
-def _resolved(root: str) -> str:
-    """Return a root with its links resolved; roots are settings, and do not move while a service runs."""
-    return str(Path(root).resolve())
+def _closed(path: str) -> str:
+    return path if path.endswith("/") else path + "/"
