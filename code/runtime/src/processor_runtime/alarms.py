@@ -15,7 +15,7 @@ class Alarms:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.Lock())
         self._entries: dict[object, tuple[float, Job]] = {}
         self._next = 0.0
         self._started = False
@@ -33,8 +33,7 @@ class Alarms:
 
     def clear(self, key: object) -> None:
         """Do not ring for *key*."""
-        with self._changed:
-            self._entries.pop(key, None)
+        self._entries.pop(key, None)  # one step of the interpreter's: it needs no lock
 
     def _watch(self) -> None:
         while True:
@@ -44,9 +43,10 @@ class Alarms:
     def _due(self) -> list[Job]:
         with self._changed:
             now = time.monotonic()
-            due = sorted((at, number, key) for number, (key, (at, _)) in enumerate(self._entries.items()) if at <= now)
+            entries = list(self._entries.items())  # what is cleared meanwhile may still ring, as a moment ago
+            due = sorted((at, number, key) for number, (key, (at, _)) in enumerate(entries) if at <= now)
             if due:
-                return [self._entries.pop(key)[1] for _, _, key in due]
-            self._next = min((at for at, _ in self._entries.values()), default=now + 3600.0)
+                return [entry[1] for _, _, key in due if (entry := self._entries.pop(key, None))]
+            self._next = min((at for _, (at, _) in entries), default=now + 3600.0)
             self._changed.wait(self._next - now)
             return []

@@ -234,8 +234,6 @@ class Executor:
         except Exception as exc:  # noqa: BLE001  # a fault of ours must not leave the caller without an answer
             self._leave(execution, self._recorder.fault(exc, execution.request.execution_id))
         else:
-            with self._lock:
-                execution.admitted = True
             for caller in execution.callers():
                 self._accept(execution, caller)
             if place == "slot":
@@ -271,7 +269,7 @@ class Executor:
         return stored_success(receipt, workspace)
 
     def _place(self, execution: Execution) -> Place:
-        """Give *execution* a slot or a waiting place; none if its outcome was decided meanwhile.
+        """Admit *execution*: to a slot or a waiting place, or to none if its outcome was decided meanwhile.
 
         From the moment it waits this thread holds it no more: another one may
         start it at once.
@@ -283,13 +281,15 @@ class Executor:
         if execution.request.mode == "real" and self._setup.begin() is SetUpState.FAILED:
             raise SetupFailedError
         with self._lock:
+            starts = self._may_start(execution)
+            if not (starts or execution.stopped) and len(self._waiting) >= self._settings.queue:
+                raise BusyError
+            execution.admitted = True
             if execution.stopped:
                 return "none"
-            if self._may_start(execution):
+            if starts:
                 self._take_slot(execution)
                 return "slot"
-            if len(self._waiting) >= self._settings.queue:
-                raise BusyError
             execution.workspace.rest()
             self._waiting.append(execution)
             execution.held = False
@@ -517,7 +517,8 @@ class Executor:
         if retire:
             if not closed:  # it has ended since
                 execution.close()
-            self._dispatch()
+            if self._waiting:  # who waits was queued while the slot was taken, or has found it free
+                self._dispatch()
         first, *joined = callers
         first.reply(answer)
         for caller in joined:

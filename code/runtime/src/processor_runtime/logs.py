@@ -81,10 +81,13 @@ class Logger:
 
     def event(self, event: str, *, level: str = "info", **fields: object) -> None:
         """Write one line. *event* is dotted, such as ``http.run.settle``."""
-        ours: dict[str, Any] = {"ts": timestamp(), "level": level, "event": event, **_sink.base, **self._fields}
-        record = {**ours, **fields}
-        if len(record) < len(ours) + len(fields):
-            record |= ours  # whatever a handler logs, who and when stay ours
+        ts = timestamp()
+        record: dict[str, Any] = {"ts": ts, "level": level, "event": event, **_sink.base, **self._fields}
+        expected = len(record) + len(fields)
+        record.update(fields)
+        if len(record) < expected:  # whatever a handler logs, who and when stay ours
+            record.update(_sink.base, ts=ts, level=level, event=event)
+            record.update(self._fields)
         line = _sink.mask.dumps(record) + b"\n"
         _sink.write(line)
         if self._mirror is not None:
