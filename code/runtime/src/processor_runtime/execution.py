@@ -184,13 +184,14 @@ class Execution:
     # --- tell
 
     def emit(self, name: str, data: dict[str, Any]) -> None:
-        """Pass one event to the reader, if there is one."""
+        """Pass one event to the reader, if there is one; *data* names the execution."""
         if self._events is not None and not self._decided:
-            self._events.put(name, {"execution_id": self.request.execution_id, **data})
+            self._events.put(name, data)
 
     def announce(self, row: dict[str, Any]) -> None:
         """Tell of an output that was just written."""
-        self.emit("output", row)
+        if self._events is not None:
+            self.emit("output", {"execution_id": self.request.execution_id, **row})
 
     def _mirror(self, record: dict[str, Any], line: bytes) -> None:
         self.emit("log", record)

@@ -24,7 +24,7 @@ class Host(Protocol):
         """Whether the outcome is decided."""
 
     def emit(self, name: str, data: dict[str, Any]) -> None:
-        """Pass one event on to whoever reads along."""
+        """Pass one event on to whoever reads along; *data* names the execution."""
 
 
 class Run:
@@ -93,13 +93,13 @@ class Run:
         self.check()
         if fraction is not None:
             fraction = min(max(float(fraction), 0.0), 1.0)
-        self._host.emit("progress", {"fraction": fraction, "message": message})
+        self._host.emit("progress", {"execution_id": self.execution_id, "fraction": fraction, "message": message})
 
     def token(self, text: str) -> None:
         """Pass on a piece of text that was just made."""
         self.check()
         if text:
-            self._host.emit("token", {"text": text})
+            self._host.emit("token", {"execution_id": self.execution_id, "text": text})
 
     def log(self, event: str, *, level: str = "info", **fields: object) -> None:
         """Write one log line; *event* gets the prefix ``handler.`` where it lacks it."""

@@ -34,15 +34,17 @@ class EventBuffer:
     def put(self, name: str, data: dict[str, Any]) -> None:
         """Add one event; the data of a `token` has a ``text``."""
         with self._lock:
-            full = len(self._events) >= MANY
-            if full and name == "token" and self._events[-1][0] == "token":
+            events = self._events
+            if len(events) < MANY:
+                events.append((name, data))
+            elif name == "token" and events[-1][0] == "token":
                 self._more.append(data["text"])  # joined once: text by text would cost the square
-            elif not full or name in {"token", "output"}:
+            elif name in {"token", "output"}:
                 self._join()
-                self._events.append((name, data))
+                events.append((name, data))
             else:
                 return
-            if self._woken and len(self._events) != MANY // 2:
+            if self._woken and len(events) != MANY // 2:
                 return
             self._woken = True
         self._wake()
