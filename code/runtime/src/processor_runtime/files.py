@@ -26,8 +26,9 @@ def new_file(directory: int, temporary: str) -> int:
 
 def write_all(fd: int, data: bytes | memoryview) -> None:
     """Write all of *data*."""
+    length = len(data)
     written = os.write(fd, data)
-    while written < len(data):
+    while written < length:
         written += os.write(fd, memoryview(data)[written:])
 
 

@@ -43,7 +43,7 @@ class OutputFile:
         if self._fd < 0:
             raise ValueError("this output has ended")
         self._guard(_nothing)  # a handler that goes on after its run has settled fills no disk
-        view = memoryview(data).cast("B")
+        view = data if type(data) is bytes else memoryview(data).cast("B")
         self._digest.update(view)
         self.size_bytes += len(view)
         try:

@@ -35,6 +35,7 @@ INDEX: Final = "outputs.json"
 TRACE: Final = "trace.ndjson"
 MAX_RECEIPT_BYTES: Final = 64 * 1024 * 1024
 
+_EMPTY_OR_DOTS: Final = frozenset({"", ".", ".."})
 _BAD_NAME: Final = frozenset({errno.ENAMETOOLONG, errno.ELOOP, errno.EINVAL})
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EBADF, errno.EINVAL, errno.ENOSYS})
 
@@ -332,7 +333,7 @@ class Workspace:
 
     def _declared(self, path: str) -> Output:
         segments = path.split("/")
-        if segments[0] != "outputs" or len(segments) == 1 or any(name in {"", ".", ".."} for name in segments):
+        if segments[0] != "outputs" or len(segments) == 1 or not _EMPTY_OR_DOTS.isdisjoint(segments):
             raise OutputPathError(Detail(path=path[:256], message="must lie under outputs/"))
         if "\0" in path or "\\" in path:
             raise OutputPathError(Detail(path="outputs/", message="must not hold NUL or backslash"))
