@@ -12,6 +12,7 @@ import pytest
 
 from processor_runtime.execution import Execution
 from processor_runtime.run import Run
+from processor_runtime.workspace import Workspace
 from tests.unit.runtime.services import GENEROUS_S, Asked, Bench, Held, payload, until, write_hello
 
 
@@ -164,6 +165,32 @@ def test_a_failed_run_is_run_again_and_forgets_the_failed_one_first(tmp_path: Pa
     assert again.verdict == (200, "success")
     assert again.answer.replayed is False
     assert seen == [[], []]
+
+
+@pytest.mark.parametrize(("fails", "left"), [(True, ["receipt.json"]), (False, ["outputs.json", "receipt.json"])])
+def test_a_failure_leaves_no_index_of_a_run_that_was_killed_in_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fails: bool, left: list[str]
+) -> None:
+    """Another process made the folder after we had looked, and died between its index and its receipt."""
+    folder = tmp_path / "outputs/e1"
+    make = Workspace.make
+
+    def made_by_another(self: Workspace) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "outputs.json").write_bytes(b'{"execution_id":"e1","outputs":["of another"]}')
+        make(self)
+
+    monkeypatch.setattr(Workspace, "make", made_by_another)
+
+    def work(run: Run) -> None:
+        if fails:
+            raise ValueError
+        write_hello(run)
+
+    assert Bench(tmp_path, work).ask(payload()).verdict[0] == (500 if fails else 200)
+
+    assert sorted(path.name for path in folder.glob("*.json")) == left
+    assert fails or b"of another" not in (folder / "outputs.json").read_bytes()
 
 
 @pytest.mark.parametrize("damage", ["removed", "shortened", "lengthened"])
