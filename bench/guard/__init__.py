@@ -39,9 +39,9 @@ class Bound:
 
 BARE = Counted("bare", "async", 400)
 BOUNDS = (
-    Bound("a run, async handler", Counted("ours", "async", 100), 14.5),
-    Bound("a run, sync handler", Counted("ours", "sync", 100), 11.5),
-    Bound("a refusal", Counted("refusal", "async", 100), 5.5),
+    Bound("a run, async handler", Counted("ours", "async", 100), 9.5),
+    Bound("a run, sync handler", Counted("ours", "sync", 100), 8.7),
+    Bound("a refusal", Counted("refusal", "async", 100), 5.0),
 )
 
 
