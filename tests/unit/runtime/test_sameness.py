@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from processor_runtime import files
 from processor_runtime.execution import Execution
 from processor_runtime.run import Run
 from processor_runtime.workspace import Workspace
@@ -138,6 +139,25 @@ def test_a_prefix_that_a_link_leads_out_of_its_root_is_refused_as_such(tmp_path:
     assert bench.ask(payload("e2")).verdict == (503, "ERR_DRAINING")
 
 
+@pytest.mark.parametrize("tells", [True, False])
+def test_what_is_there_is_seen_also_where_the_system_does_not_say_whether_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, tells: bool
+) -> None:
+    """Some containers forbid the call that asks, and some systems do not ask it of links."""
+    monkeypatch.setattr(files, "_TELLS", tells)
+    bench = Bench(tmp_path, write_hello)
+    assert bench.ask(payload()).verdict == (200, "success")
+    (tmp_path / "outputs" / "out").symlink_to("/etc")
+    (tmp_path / "outputs" / "gone").symlink_to("/nowhere")
+
+    assert bench.ask(payload()).answer.replayed is True
+    assert bench.ask(payload(inputs={"schema": "v1", "params": {"n": 1}})).verdict == (409, "ERR_EXECUTION_CONFLICT")
+    for name in ("out", "gone"):
+        for change in ({}, {"mode": "neither"}):
+            body = payload("e2", write_prefix=f"/artifacts/outputs/{name}/", **change)
+            assert bench.ask(body).verdict == (400, "ERR_WRITE_PREFIX")
+
+
 @pytest.mark.parametrize("other", [{"ref": "ns/name@2"}, {"environ": {"IMAGE_DIGEST": "sha256:" + "f" * 64}}])
 def test_another_image_does_not_replay(tmp_path: Path, other: dict[str, Any]) -> None:
     """The receipt's ref and digest must be this service's."""
@@ -167,28 +187,40 @@ def test_a_failed_run_is_run_again_and_forgets_the_failed_one_first(tmp_path: Pa
     assert seen == [[], []]
 
 
+@pytest.mark.parametrize("locked", [False, True])
 @pytest.mark.parametrize(("fails", "left"), [(True, ["receipt.json"]), (False, ["outputs.json", "receipt.json"])])
-def test_a_failure_leaves_no_index_of_a_run_that_was_killed_in_the_same_moment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, fails: bool, left: list[str]
+def test_no_index_is_left_of_a_run_that_was_killed_in_the_same_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, locked: bool, fails: bool, left: list[str]
 ) -> None:
-    """Another process made the folder after we had looked, and died between its index and its receipt."""
+    """Another process died between its index and its receipt, in its own folder or in the one that we had just made."""
     folder = tmp_path / "outputs/e1"
     make = Workspace.make
+    seen: list[bool] = []
 
-    def made_by_another(self: Workspace) -> None:
+    def left_by_another() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "outputs.json").write_bytes(b'{"execution_id":"e1","outputs":["of another"]}')
-        make(self)
 
-    monkeypatch.setattr(Workspace, "make", made_by_another)
+    def made(self: Workspace) -> None:
+        if self.opened:  # the second time, for the evidence
+            return
+        if not locked:
+            left_by_another()
+        make(self)
+        if locked:
+            left_by_another()
+
+    monkeypatch.setattr(Workspace, "make", made)
 
     def work(run: Run) -> None:
+        seen.append((folder / "outputs.json").exists())
         if fails:
             raise ValueError
         write_hello(run)
 
     assert Bench(tmp_path, work).ask(payload()).verdict[0] == (500 if fails else 200)
 
+    assert seen == [locked]
     assert sorted(path.name for path in folder.glob("*.json")) == left
     assert fails or b"of another" not in (folder / "outputs.json").read_bytes()
 

@@ -13,6 +13,7 @@ import pytest
 from processor_runtime.errors import (
     ProcessorError,
     StorageError,
+    WritePrefixError,
 )
 from processor_runtime.workspace import MAX_RECEIPT_BYTES, PrefixLockedError, Workspace
 from tests.unit.runtime.workspaces import PREFIX, Make, failing, files_of, write_output
@@ -33,6 +34,40 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(
 
     assert failure.value.context == {"errno": number}
     assert not workspace.opened
+
+
+@pytest.mark.parametrize(("leads", "error"), [("/etc", WritePrefixError), ("real", StorageError)])
+def test_a_prefix_that_is_not_allowed_is_told_before_a_disk_that_fails(
+    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch, leads: str, error: type[ProcessorError]
+) -> None:
+    """The rules of a request come before what happens to it."""
+    (folder.parent / "real").mkdir(parents=True)
+    (folder.parent / "link").symlink_to(leads)
+    workspace = make("/artifacts/outputs/link/e1/")
+    monkeypatch.setattr(os, "open", failing(os.open, errno.EIO, when=lambda name, *_: name == "outputs"))
+
+    with pytest.raises(error):
+        workspace.exists()
+
+    assert not workspace.opened
+
+
+def test_a_folder_is_new_for_who_has_made_it_and_as_long_as_it_is_held(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody else may have locked it first, and left something in it."""
+    first = make()
+    with monkeypatch.context() as taken:
+        taken.setattr("fcntl.flock", failing(lambda *_: None, errno.EWOULDBLOCK))
+        with pytest.raises(PrefixLockedError):
+            first.make()
+
+    assert not first.new
+    first.make()
+    assert (first.opened, first.new) == (True, False)
+    second = make("/artifacts/outputs/e2/")
+    second.make()
+    assert second.new
 
 
 def test_a_file_where_the_prefix_should_be_is_a_storage_error(make: Make, folder: Path) -> None:

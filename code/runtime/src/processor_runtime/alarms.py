@@ -15,7 +15,8 @@ class Alarms:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._entries: dict[object, tuple[float, Job]] = {}
         self._next = 0.0
         self._started = False
@@ -23,7 +24,7 @@ class Alarms:
     def set(self, key: object, after_s: float, ring: Job) -> None:
         """Call *ring* after *after_s* seconds, in place of what was set for *key*."""
         at = time.monotonic() + after_s
-        with self._changed:
+        with self._lock:
             self._entries[key] = (at, ring)
             if not self._started:
                 self._started = True
@@ -33,7 +34,8 @@ class Alarms:
 
     def clear(self, key: object) -> None:
         """Do not ring for *key*."""
-        self._entries.pop(key, None)  # one step of the interpreter's: it needs no lock
+        with self._lock:
+            self._entries.pop(key, None)
 
     def _watch(self) -> None:
         while True:
@@ -41,12 +43,11 @@ class Alarms:
                 guarded(ring)
 
     def _due(self) -> list[Job]:
-        with self._changed:
+        with self._lock:
             now = time.monotonic()
-            entries = list(self._entries.items())  # what is cleared meanwhile may still ring, as a moment ago
-            due = sorted((at, number, key) for number, (key, (at, _)) in enumerate(entries) if at <= now)
+            due = sorted((at, number, key) for number, (key, (at, _)) in enumerate(self._entries.items()) if at <= now)
             if due:
-                return [entry[1] for _, _, key in due if (entry := self._entries.pop(key, None))]
-            self._next = min((at for _, (at, _) in entries), default=now + 3600.0)
+                return [self._entries.pop(key)[1] for _, _, key in due]
+            self._next = min((at for at, _ in self._entries.values()), default=now + 3600.0)
             self._changed.wait(self._next - now)
             return []

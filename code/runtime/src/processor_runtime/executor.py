@@ -379,13 +379,13 @@ class Executor:
         fresh = not workspace.opened
         try:
             workspace.make()
-            if not fresh:
-                workspace.forget()
-            elif workspace.receipt() is not None:
+            if fresh and workspace.receipt() is not None:
                 # another process made and settled it since we looked
                 self._give_slot_back(execution)
                 self._enter(execution)
                 return
+            if not workspace.new:
+                workspace.forget()
         except PrefixLockedError:
             self._park(execution)
             return

@@ -10,9 +10,21 @@ DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def is_there(directory: int, name: str) -> bool:
-    """Whether *directory* holds anything under *name*, a link too; half the price of an exception that says no."""
-    return os.access(name, os.F_OK, dir_fd=directory, follow_symlinks=False)
+# not every system says it of links and for the effective user, and some containers forbid the call
+_TELLS: Final = (
+    os.access in os.supports_effective_ids
+    and os.access in os.supports_follow_symlinks
+    and os.access("/", os.F_OK, effective_ids=True, follow_symlinks=False)
+)
+
+
+def maybe_there(name: str, directory: int | None = None) -> bool:
+    """Whether there may be anything under *name* in *directory*, a link too.
+
+    To be asked of what is most likely absent: an exception that says so costs
+    several times as much. A call that opens or looks has the last word.
+    """
+    return not _TELLS or os.access(name, os.F_OK, dir_fd=directory, effective_ids=True, follow_symlinks=False)
 
 
 def new_file(directory: int, temporary: str) -> int:
@@ -60,8 +72,14 @@ def open_directory(parent: int, name: str) -> int:
 
 def make_directory(parent: int, name: str) -> int:
     """Return the descriptor of directory *name* in *parent*, which is most likely new."""
-    try:  # noqa: SIM105  # `suppress` is a call, on each run's way three times
-        os.mkdir(name, dir_fd=parent)
-    except FileExistsError:  # an earlier attempt's, or another run makes the same parents
-        pass
+    new_directory(parent, name)
     return open_directory(parent, name)
+
+
+def new_directory(parent: int, name: str) -> bool:
+    """Make directory *name* in *parent*; whether it was not there: an earlier attempt or another run may make it."""
+    try:
+        os.mkdir(name, dir_fd=parent)
+    except FileExistsError:
+        return False
+    return True

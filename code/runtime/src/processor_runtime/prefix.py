@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Final, NamedTuple, Self
 
 from .errors import Detail, WritePrefixError
+from .files import maybe_there
 
 ARTIFACTS: Final = "/artifacts"
 INPUTS: Final = "/artifacts/inputs"
@@ -179,8 +180,7 @@ def _only_directories(place: Place) -> bool:
                 return False
             path += "/"
         path += last
-        # most are not there yet, and an exception that says so costs more than another question
-        return not os.access(path, os.F_OK, follow_symlinks=False) or stat.S_ISDIR(os.lstat(path).st_mode)
+        return not maybe_there(path) or stat.S_ISDIR(os.lstat(path).st_mode)
     except OSError as exc:
         return exc.errno == errno.ENOENT
 

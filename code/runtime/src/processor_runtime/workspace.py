@@ -26,7 +26,7 @@ from .errors import (
     ProcessorError,
     StorageError,
 )
-from .files import DIRECTORY, is_there, make_directory, open_directory, put_file
+from .files import DIRECTORY, make_directory, maybe_there, new_directory, open_directory, put_file
 from .output_file import Guard, OutputFile
 from .prefix import Place, Roots
 
@@ -68,6 +68,7 @@ class Workspace:
         rows: The outputs written so far, as the envelope shows them.
         violation: The first broken promise about outputs, even if the handler
             caught the exception.
+        new: Whether the folder is open and was made for this: no attempt has left anything in it.
     """
 
     def __init__(  # noqa: PLR0917  # where, what and who is told; a bundle would only be unpacked here
@@ -76,6 +77,7 @@ class Workspace:
         self.prefix = prefix
         self.rows: list[dict[str, Any]] = []
         self.violation: ProcessorError | None = None
+        self.new = False
         self._place = place
         self._roots = roots
         self._outputs = outputs
@@ -155,6 +157,7 @@ class Workspace:
                 os.close(fd)
         self._directories.clear()
         self._fd = -1
+        self.new = False
 
     def rest(self) -> None:
         """Give up what `exists` remembers of a folder that is not there: another look may be long in coming."""
@@ -167,10 +170,10 @@ class Workspace:
         try:
             return self._walk()
         except OSError as exc:
+            self.rest()
+            self._place = self._roots.resolved(self.prefix, self._place)  # the rule of prefixes comes before the disk's
             if exc.errno != errno.ELOOP:
                 raise
-        self.rest()
-        self._place = self._roots.resolved(self.prefix, self._place)
         return self._walk()
 
     def _walk(self) -> bool:
@@ -184,7 +187,7 @@ class Workspace:
         while self._missing:
             name = self._missing[0]
             try:
-                if len(self._missing) == 1 and not is_there(self._above, name):  # of most runs, the first look at it
+                if len(self._missing) == 1 and not maybe_there(name, self._above):
                     return False
                 found = open_directory(self._above, name)
             except FileNotFoundError:
@@ -201,7 +204,8 @@ class Workspace:
             if self._walk():
                 return
         while self._missing:
-            made = make_directory(self._above, self._missing[0])
+            self.new = new_directory(self._above, self._missing[0])
+            made = open_directory(self._above, self._missing[0])
             os.close(self._above)
             self._above, self._missing = made, self._missing[1:]
         self._fd, self._above = self._above, -1
@@ -221,7 +225,7 @@ class Workspace:
 
     def receipt(self) -> dict[str, Any] | None:
         """Return the receipt at the prefix, or ``None`` where there is no readable one."""
-        if not is_there(self._fd, RECEIPT):
+        if not maybe_there(RECEIPT, self._fd):
             return None
         try:
             fd = os.open(RECEIPT, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
