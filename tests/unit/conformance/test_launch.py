@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from processor_conformance import launch
 from processor_conformance.launch import Started
 from processor_conformance.outcome import FailedError
 from processor_conformance.ports import free_port
@@ -23,3 +24,18 @@ def test_a_process_that_ends_before_it_listens_is_told_with_its_last_words() -> 
 
     with pytest.raises(FailedError, match="it ended with status 3: no luck"):
         asyncio.run(start())
+
+
+def test_a_variable_may_go_while_a_service_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test runner names the running test in one, and services start in threads."""
+
+    class Leaving(dict[str, str]):
+        """The environment in the moment in which another thread removes a variable."""
+
+        def get(self, name: str, default: str | None = None) -> str | None:  # type: ignore[override]
+            self.pop("GONE", None)
+            return super().get(name, default)
+
+    monkeypatch.setattr(os, "environ", Leaving(GONE="x", KEPT="y"))
+
+    assert launch._environment() == {"KEPT": "y"}

@@ -61,7 +61,7 @@ class Launcher:
         if self.image:
             return await self._container(port, artifacts, variables)
         words = [word.replace("{port}", str(port)) for word in self.command]
-        kept = {name: value for name, value in os.environ.items() if not _belongs_to_a_service(name)}
+        kept = {name: value for name, value in _environment().items() if not _belongs_to_a_service(name)}
         base = {"PORT": str(port), "PROCESSOR_ARTIFACTS_DIR": str(artifacts)}
         return await Started.of(words, port, kept | base | variables, cwd=self.cwd)
 
@@ -71,7 +71,12 @@ class Launcher:
         words += ["--volume", f"{artifacts}:/artifacts"]
         for variable in variables:
             words += ["--env", variable]  # by name only: values would show in the list of processes
-        return await Started.of([*words, self.image], port, {**os.environ, **variables}, container=name)
+        return await Started.of([*words, self.image], port, {**_environment(), **variables}, container=name)
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's variables; another thread may remove one meanwhile, as test runners do."""
+    return {name: value for name in list(os.environ) if (value := os.environ.get(name)) is not None}
 
 
 def _belongs_to_a_service(name: str) -> bool:
