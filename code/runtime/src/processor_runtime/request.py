@@ -141,12 +141,12 @@ class Rules:
     def _check(self, body: dict[str, Any], execution_id: str, trace_id: str | None, *, files: bool) -> RunRequest:
         prefix, place = self._prefix(body, execution_id)
         try:
-            return self._rest(body, execution_id, trace_id, prefix, place, files=files)
+            return self._after_prefix(body, execution_id, trace_id, prefix, place, files=files)
         except ProcessorError:
             self._settings.roots.resolved(prefix, place)  # a rule that comes before the one that was broken
             raise
 
-    def _rest(
+    def _after_prefix(
         self, body: dict[str, Any], execution_id: str, trace_id: str | None, prefix: str, place: Place, *, files: bool
     ) -> RunRequest:
         if body.get("schema") != "v1":
