@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import threading
 from pathlib import Path
@@ -223,6 +224,18 @@ def test_no_index_is_left_of_a_run_that_was_killed_in_the_same_moment(
     assert seen == [locked]
     assert sorted(path.name for path in folder.glob("*.json")) == left
     assert fails or b"of another" not in (folder / "outputs.json").read_bytes()
+
+
+def test_a_receipt_is_read_whole_where_the_system_gives_it_in_pieces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As network file systems may."""
+    bench = Bench(tmp_path, write_hello)
+    assert bench.ask(payload()).verdict == (200, "success")
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda fd, size: read(fd, min(size, 100)))
+
+    assert bench.ask(payload()).answer.replayed is True
 
 
 @pytest.mark.parametrize("damage", ["removed", "shortened", "lengthened"])

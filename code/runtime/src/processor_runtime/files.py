@@ -44,6 +44,14 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         written += os.write(fd, memoryview(data)[written:])
 
 
+def read_all(fd: int, size_bytes: int) -> bytes:
+    """Return the first *size_bytes* of a file, or all where it is shorter."""
+    data = os.read(fd, size_bytes)
+    while len(data) < size_bytes and (more := os.read(fd, size_bytes - len(data))):
+        data += more
+    return data
+
+
 def put_file(directory: int, name: str, temporary: str, data: bytes) -> None:
     """Write the file *name* in *directory* as a whole, or leave what is there."""
     fd = new_file(directory, temporary)

@@ -155,7 +155,7 @@ class Recorder:
             "write_prefix": self._mask.text(request.prefix),  # as the receipt has it
             "inputs_sha256": request.inputs_sha256,
         }
-        return all(receipt.get(name) == value for name, value in expected.items())
+        return expected.items() <= receipt.items()
 
 
 def stored_success(receipt: dict[str, Any], workspace: Workspace) -> Answer | None:

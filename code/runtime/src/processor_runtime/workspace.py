@@ -26,7 +26,7 @@ from .errors import (
     ProcessorError,
     StorageError,
 )
-from .files import DIRECTORY, make_directory, maybe_there, new_directory, open_directory, put_file
+from .files import DIRECTORY, make_directory, maybe_there, new_directory, open_directory, put_file, read_all
 from .output_file import Guard, OutputFile
 from .prefix import Place, Roots
 
@@ -225,7 +225,7 @@ class Workspace:
 
     def receipt(self) -> dict[str, Any] | None:
         """Return the receipt at the prefix, or ``None`` where there is no readable one."""
-        if not maybe_there(RECEIPT, self._fd):
+        if self.new and not maybe_there(RECEIPT, self._fd):
             return None
         try:
             fd = os.open(RECEIPT, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
@@ -235,8 +235,7 @@ class Workspace:
             status = os.fstat(fd)
             if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_RECEIPT_BYTES:
                 return None
-            with open(fd, "rb", closefd=False) as file:  # a descriptor, not a path
-                document = orjson.loads(file.read())
+            document = orjson.loads(read_all(fd, status.st_size))
         except (OSError, orjson.JSONDecodeError):
             return None
         finally:
