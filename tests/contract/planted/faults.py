@@ -408,11 +408,9 @@ def writes_among_inputs() -> None:
     _put(prefix, "INPUTS", "/nowhere")
 
 
-@instead(prefix.Roots, "resolved", "C-REQ-30")
-def links_are_followed(_old: Any, self: Any, text: str, _place: prefix.Place) -> prefix.Place:
-    """A prefix may lead into another folder through a symlink."""
-    place: prefix.Place = self.place(os.path.realpath(self.host(text)))
-    return place
+@instead(prefix.Roots, "_refuse_among_inputs", "C-REQ-30")
+def links_lead_among_the_inputs(*_: object) -> None:
+    """A prefix may lead among the inputs through a symlink."""
 
 
 @started("C-REQ-36")

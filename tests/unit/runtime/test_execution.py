@@ -13,7 +13,7 @@ import pytest
 from processor_runtime import logs
 from processor_runtime.errors import CancelledRunError, DeadlineError
 from processor_runtime.execution import Caller, Execution
-from processor_runtime.prefix import Place
+from processor_runtime.prefix import Roots
 from processor_runtime.request import RunRequest
 from processor_runtime.run import Run
 from processor_runtime.schemas import validator
@@ -219,6 +219,6 @@ def test_the_first_decision_wins(deciders: int) -> None:
 
 def _request() -> Any:
     return RunRequest(
-        execution_id="e1", prefix="/tmp/e1/", place=Place("/tmp", ("e1",)), mode="mock", inputs={}, params={},
+        execution_id="e1", place=Roots.of("/tmp", "", "").check_write("/tmp/e1/"), mode="mock", inputs={}, params={},
         inputs_sha256="", timeout_s=1.0, context={}, artifacts=(), trace_id=None,
     )  # fmt: skip

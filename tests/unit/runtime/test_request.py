@@ -28,7 +28,7 @@ def test_a_good_request_is_taken_as_it_is(judged: Judged) -> None:
 
     found = judged.check(body, trace_id="f" * 32)
 
-    assert (found.execution_id, found.prefix, found.mode) == ("e-1.x_Y", "/artifacts/outputs/e-1.x_Y/", "real")
+    assert (found.execution_id, found.place.prefix, found.mode) == ("e-1.x_Y", "/artifacts/outputs/e-1.x_Y/", "real")
     assert (found.inputs, found.inputs_sha256) == (inputs, canonical.sha256(inputs))
     assert isinstance(found.params["document"], Artifact)
     assert found.params["n"] == 1.5

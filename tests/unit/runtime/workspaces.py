@@ -33,7 +33,7 @@ def workspace_in(
     """Return a workspace below *root*, which stands for `/artifacts`."""
     outputs = [(output, output.pattern().fullmatch) for output in OUTPUTS]
     roots = Roots.of("/artifacts", "/artifacts/inputs", str(root))
-    return Workspace(prefix, roots.check_write_lexically(prefix), roots, outputs, guard, announce)
+    return Workspace(roots.check_write_lexically(prefix), outputs, guard, announce)
 
 
 def files_of(folder: Path) -> list[str]:

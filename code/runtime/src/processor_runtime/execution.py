@@ -144,7 +144,7 @@ class Execution:
         self.started = time.monotonic()
         self.started_at = timestamp()
         request = self.request
-        self.log.event("http.run.start", mode=request.mode, prefix=request.prefix, context=request.context)
+        self.log.event("http.run.start", mode=request.mode, prefix=request.place.prefix, context=request.context)
 
     def interruptible(self, cancel: Callable[[], None]) -> None:
         """An async handler has begun; *cancel* interrupts it, at once if the outcome is decided."""

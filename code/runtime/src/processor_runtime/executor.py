@@ -180,11 +180,11 @@ class Executor:
         with self._lock:
             if self.draining:
                 raise DrainingError
-            known = self._by_prefix.get(request.prefix) or self._by_id.get(request.execution_id)
+            known = self._by_prefix.get(request.place.prefix) or self._by_id.get(request.execution_id)
             if known is None:
                 execution = Execution(request, caller, self._log)
                 execution.workspace = self._workspace(execution)
-                self._by_prefix[request.prefix] = self._by_id[request.execution_id] = execution
+                self._by_prefix[request.place.prefix] = self._by_id[request.execution_id] = execution
                 return execution
             if known.request.key != request.key:
                 if not known.admitted and not known.answered:
@@ -202,20 +202,13 @@ class Executor:
     def _earlier(self, request: RunRequest) -> ProcessorError | None:
         """Return the rule of the request that is broken after all, where no workspace has found it out."""
         try:
-            self._settings.roots.resolved(request.prefix, request.place)
+            request.place.resolved()
         except ProcessorError as exc:
             return exc
         return None
 
     def _workspace(self, execution: Execution) -> Workspace:
-        return Workspace(
-            execution.request.prefix,
-            execution.request.place,
-            self._settings.roots,
-            self._outputs,
-            execution.guarded,
-            execution.announce,
-        )
+        return Workspace(execution.request.place, self._outputs, execution.guarded, execution.announce)
 
     def _enter(self, execution: Execution) -> None:
         """Look at the prefix, then take a slot, wait for one, or refuse. This thread holds *execution*."""
@@ -461,7 +454,7 @@ class Executor:
 
     def _missing(self, execution: Execution) -> ProcessorError | None:
         written = {row["path"] for row in execution.workspace.rows}
-        prefix = execution.request.prefix
+        prefix = execution.request.place.prefix
         missing = [path for path in self._required if prefix + path not in written]
         return OutputMissingError(*(Detail(path=path, message="not written") for path in missing)) if missing else None
 
@@ -529,7 +522,7 @@ class Executor:
     def _forget(self, execution: Execution) -> None:
         """Drop *execution*, which is answered and whose handler has ended; the lock is held."""
         del self._by_id[execution.request.execution_id]
-        del self._by_prefix[execution.request.prefix]
+        del self._by_prefix[execution.request.place.prefix]
         if execution.overdue:
             self._overdue -= 1
         if execution.holds_slot:

@@ -65,15 +65,27 @@ def expand(text: str, execution_id: str) -> str:
 
 
 class Place(NamedTuple):
-    """Where a prefix is on this machine, links resolved.
+    """Where a prefix is on this machine.
 
     Attributes:
-        root: The directory that stands for a root, with its trailing ``/``.
+        prefix: The expanded logical prefix, with its trailing ``/``.
+        root: The directory that stands for a root, links resolved, with its trailing ``/``.
         names: The directories from there to the prefix, at least one.
+        roots: What it was judged by.
     """
 
+    prefix: str
     root: str
     names: tuple[str, ...]
+    roots: "Roots"
+
+    def resolved(self) -> "Place":
+        """Return this place, or the one to which links lead.
+
+        Raises:
+            WritePrefixError: they lead where nothing may be written.
+        """
+        return self if _only_directories(self) else self.roots.followed(self.prefix)
 
 
 @dataclass(frozen=True)
@@ -107,19 +119,7 @@ class Roots:
         Raises:
             WritePrefixError: it is not; the detail says which rule.
         """
-        return self.resolved(prefix, self.check_write_lexically(prefix))
-
-    def resolved(self, prefix: str, place: Place) -> Place:
-        """Return where *prefix* is, of which `check_write_lexically` said *place*, links resolved.
-
-        Raises:
-            WritePrefixError: a link leads where nothing may be written.
-        """
-        if _only_directories(place):
-            return place
-        path = os.path.realpath(self.host(prefix))
-        self._refuse_among_inputs(path)
-        return self.place(path)
+        return self.check_write_lexically(prefix).resolved()
 
     def check_write_lexically(self, prefix: str) -> Place:
         """Return where *prefix* is unless a link leads elsewhere, judged by its text; costs no file system call.
@@ -134,8 +134,21 @@ class Roots:
             if bare.startswith(root):
                 rest = bare[len(root) :]
                 self._refuse_among_inputs(host + rest)
-                return Place(host, tuple(rest.split("/")))
+                return Place(prefix, host, tuple(rest.split("/")), self)
         raise _refused("must lie below " + " or ".join(self.write))
+
+    def followed(self, prefix: str) -> Place:
+        """Return where *prefix* is when every link on the way is followed.
+
+        Raises:
+            WritePrefixError: among the inputs, or below no root.
+        """
+        path = os.path.realpath(self.host(prefix))
+        self._refuse_among_inputs(path)
+        for _, host in self._hosts:
+            if path.startswith(host) and path != host:
+                return Place(prefix, host, tuple(path[len(host) :].split("/")), self)
+        raise _refused("leaves its root through a link")
 
     @cached_property
     def _hosts(self) -> list[tuple[str, str]]:
@@ -152,17 +165,6 @@ class Roots:
     def _refuse_among_inputs(self, resolved: str) -> None:
         if (resolved + "/").startswith(self._inputs):
             raise _refused("must not lie in /artifacts/inputs/")
-
-    def place(self, resolved: str) -> Place:
-        """Return where the path *resolved*, of this machine and without links, lies below a root.
-
-        Raises:
-            WritePrefixError: it lies below none.
-        """
-        for _, host in self._hosts:
-            if resolved.startswith(host) and resolved != host:
-                return Place(host, tuple(resolved[len(host) :].split("/")))
-        raise _refused("leaves its root through a link")
 
 
 def _only_directories(place: Place) -> bool:

@@ -116,7 +116,7 @@ class Recorder:
         return success_envelope(
             execution_id=request.execution_id,
             outputs=execution.workspace.rows,
-            index_path=request.prefix + INDEX,
+            index_path=request.place.prefix + INDEX,
             meta=meta,
         )
 
@@ -128,7 +128,7 @@ class Recorder:
                 "ref": self._meta["ref"],
                 "execution_id": request.execution_id,
                 "mode": request.mode,
-                "write_prefix": request.prefix,
+                "write_prefix": request.place.prefix,
                 "inputs_sha256": request.inputs_sha256,
                 "context": request.context,
                 "image_digest": self._meta["image_digest"],
@@ -152,7 +152,7 @@ class Recorder:
             "image_digest": self._meta["image_digest"],
             "execution_id": request.execution_id,
             "mode": request.mode,
-            "write_prefix": self._mask.text(request.prefix),  # as the receipt has it
+            "write_prefix": self._mask.text(request.place.prefix),  # as the receipt has it
             "inputs_sha256": request.inputs_sha256,
         }
         return expected.items() <= receipt.items()

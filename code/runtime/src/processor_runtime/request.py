@@ -57,8 +57,7 @@ class RunRequest(NamedTuple):
     """One request that keeps every rule.
 
     Attributes:
-        prefix: The expanded logical write prefix, with its trailing ``/``.
-        place: Where that is on this machine, unless a link leads elsewhere.
+        place: Where the run may write, unless a link leads elsewhere.
         inputs: As sent.
         params: `inputs.params` with each file reference replaced by its file.
         inputs_sha256: SHA-256 of the JCS form of `inputs`, 64 digits.
@@ -66,7 +65,6 @@ class RunRequest(NamedTuple):
     """
 
     execution_id: str
-    prefix: str
     place: Place
     mode: Mode
     inputs: dict[str, Any]
@@ -80,7 +78,7 @@ class RunRequest(NamedTuple):
     @property
     def key(self) -> tuple[str, str, str, str]:
         """What makes two requests the same (CONTRACT §4)."""
-        return (self.execution_id, self.mode, self.prefix, self.inputs_sha256)
+        return (self.execution_id, self.mode, self.place.prefix, self.inputs_sha256)
 
     def close(self) -> None:
         """Close the files that the request names."""
@@ -139,15 +137,15 @@ class Rules:
             raise Refusal(exc, execution_id) from None
 
     def _check(self, body: dict[str, Any], execution_id: str, trace_id: str | None, *, files: bool) -> RunRequest:
-        prefix, place = self._prefix(body, execution_id)
+        place = self._place(body, execution_id)
         try:
-            return self._after_prefix(body, execution_id, trace_id, prefix, place, files=files)
+            return self._after_prefix(body, execution_id, trace_id, place, files=files)
         except ProcessorError:
-            self._settings.roots.resolved(prefix, place)  # a rule that comes before the one that was broken
+            place.resolved()  # a rule that comes before the one that was broken
             raise
 
     def _after_prefix(
-        self, body: dict[str, Any], execution_id: str, trace_id: str | None, prefix: str, place: Place, *, files: bool
+        self, body: dict[str, Any], execution_id: str, trace_id: str | None, place: Place, *, files: bool
     ) -> RunRequest:
         if body.get("schema") != "v1":
             raise SchemaVersionError(Detail(path="/schema", message='must be "v1"'))
@@ -171,17 +169,16 @@ class Rules:
         inputs_sha256 = canonical.sha256(inputs)
         # by position: by name it takes twice as long
         return RunRequest(
-            *(execution_id, prefix, place, mode, inputs, params, inputs_sha256, timeout_s, context, artifacts, trace_id)
+            *(execution_id, place, mode, inputs, params, inputs_sha256, timeout_s, context, artifacts, trace_id)
         )
 
-    def _prefix(self, body: dict[str, Any], execution_id: str) -> tuple[str, Place]:
+    def _place(self, body: dict[str, Any], execution_id: str) -> Place:
         text = body.get("write_prefix", "")
         if text == "":
             raise WritePrefixMissingError(Detail(path="/write_prefix", message="required"))
         if not isinstance(text, str):
             raise WritePrefixError(Detail(path="/write_prefix", message="must be a string"))
-        prefix = expand(text, execution_id)
-        return prefix, self._settings.roots.check_write_lexically(prefix)
+        return self._settings.roots.check_write_lexically(expand(text, execution_id))
 
     def _mode(self, body: dict[str, Any]) -> Mode:
         served = MODES if self._settings.mode is None else (self._settings.mode,)

@@ -28,7 +28,7 @@ from .errors import (
 )
 from .files import DIRECTORY, make_directory, maybe_there, new_directory, open_directory, put_file, read_all
 from .output_file import Guard, OutputFile
-from .prefix import Place, Roots
+from .prefix import Place
 
 RECEIPT: Final = "receipt.json"
 INDEX: Final = "outputs.json"
@@ -56,9 +56,7 @@ class Workspace:
     """What one execution may write below its prefix.
 
     Args:
-        prefix: The expanded logical write prefix, with its trailing ``/``.
-        place: Where that is on this machine, unless a link leads elsewhere.
-        roots: Where the links may lead.
+        place: Where the prefix is, unless a link leads elsewhere.
         outputs: What the registry declares, each with the test of its paths.
         guard: Runs the step that makes a file visible, or refuses it because
             the run has settled.
@@ -71,15 +69,12 @@ class Workspace:
         new: Whether the folder is open and was made for this: no attempt has left anything in it.
     """
 
-    def __init__(  # noqa: PLR0917  # where, what and who is told; a bundle would only be unpacked here
-        self, prefix: str, place: Place, roots: Roots, outputs: Outputs, guard: Guard, announce: Announce
-    ) -> None:
-        self.prefix = prefix
+    def __init__(self, place: Place, outputs: Outputs, guard: Guard, announce: Announce) -> None:
+        self.prefix = place.prefix
         self.rows: list[dict[str, Any]] = []
         self.violation: ProcessorError | None = None
         self.new = False
         self._place = place
-        self._roots = roots
         self._outputs = outputs
         self._guard = guard
         self._announce = announce
@@ -171,7 +166,7 @@ class Workspace:
             return self._walk()
         except OSError as exc:
             self.rest()
-            self._place = self._roots.resolved(self.prefix, self._place)  # the rule of prefixes comes before the disk's
+            self._place = self._place.resolved()  # the rule of prefixes comes before the disk's
             if exc.errno != errno.ELOOP:
                 raise
         return self._walk()
