@@ -43,6 +43,7 @@ _JSON: Final = "application/json"
 _STREAM_HEADERS: Final = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
 Hook = Callable[[], None]
+_Arrived = tuple[bytes, Caller, str | None, asyncio.Future[Answer]]
 
 
 def create_app(processor: Processor, *, publish: Hook | None = None, refresh: Hook | None = None) -> FastAPI:
@@ -79,7 +80,7 @@ class ProcessorApp(FastAPI):
         self.service = service
         self._expected = f"Bearer {service.settings.token}".encode() if service.settings.token else b""
         self._handback: Handback | None = None
-        self._arrived: list[tuple[Callable[[], None], asyncio.Future[Answer]]] = []
+        self._arrived: list[_Arrived] = []
         self._hot = {
             ("POST", "/run"): self._run,
             ("POST", "/run-stream"): self._run_stream,
@@ -144,10 +145,23 @@ class ProcessorApp(FastAPI):
         raw = await self._body(scope, receive, send)
         if raw is None:
             return
-        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[Answer] = loop.create_future()
         caller = Caller(partial(_reply, self._back(), answered))
-        self._submit_soon(partial(self.service.call, raw, caller, http_input.trace_id(scope)), answered)
+        # with all others of this turn of the loop: the first one wakes who then wants the interpreter
+        self._arrived.append((raw, caller, http_input.trace_id(scope), answered))
+        if len(self._arrived) == 1:
+            loop.call_soon(self._submit)
         await _send(send, await answered)
+
+    def _submit(self) -> None:
+        arrived, self._arrived = self._arrived, []
+        for raw, caller, trace_id, answered in arrived:
+            try:
+                self.service.call(raw, caller, trace_id)
+            except Exception as exc:  # noqa: BLE001  # it must not cost the others their answers
+                if not answered.done():
+                    answered.set_exception(exc)
 
     async def _run_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw = await self._body(scope, receive, send)
@@ -194,21 +208,6 @@ class ProcessorApp(FastAPI):
 
     async def _crashed(self, request: Request, exc: Exception) -> Response:  # noqa: ARG002  # Starlette logs *exc*
         return _response(self.service.refusal(InternalError()))
-
-    def _submit_soon(self, call: Callable[[], None], answered: asyncio.Future[Answer]) -> None:
-        """Make *call* with all others of this turn of the loop: the first one wakes who then wants the interpreter."""
-        self._arrived.append((call, answered))
-        if len(self._arrived) == 1:
-            asyncio.get_running_loop().call_soon(self._submit)
-
-    def _submit(self) -> None:
-        arrived, self._arrived = self._arrived, []
-        for call, answered in arrived:
-            try:
-                call()
-            except Exception as exc:  # noqa: BLE001  # it must not cost the others their answers
-                if not answered.done():
-                    answered.set_exception(exc)
 
     def _back(self) -> Handback:
         if self._handback is None:
