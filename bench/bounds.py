@@ -9,7 +9,7 @@ BOUNDS: Final[dict[str, str]] = {
         "link, and renamed into place, where the limit opens and writes one file. The rest is Python that checks and "
         "tells: the judging of the request, two log lines, the envelope, and the way from the server's loop to the "
         "handlers' and back, a little each. One thread at a time has the interpreter's lock, so more connections add "
-        "no speed. Compiling the runtime takes next to nothing away (docs/adr/0026): what costs is the interpreter's "
+        "no speed. Compiling the runtime takes next to nothing away: what costs is the interpreter's "
         "own calls and objects, which stay. Needed: fewer files, which the contract would have to allow, an "
         "interpreter without that lock, or the hot path in another language."
     ),
