@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from processor_runtime import files
 from processor_runtime.execution import Execution
 from processor_runtime.run import Run
 from processor_runtime.workspace import Workspace
@@ -114,49 +113,6 @@ def test_an_id_in_flight_cannot_be_used_under_another_prefix_and_a_settled_one_c
     assert first.verdict == (200, "success")
     assert bench.ask(elsewhere).verdict == (200, "success")
     assert held.calls == ["e1", "e1"]
-
-
-def test_a_prefix_that_a_link_leads_out_of_its_root_is_refused_as_such(tmp_path: Path) -> None:
-    """Also where the id is in flight, where nothing is taken any more, and not where the link stays inside."""
-    held = Held()
-    bench = Bench(tmp_path, held)
-    outputs = tmp_path / "outputs"
-    outputs.mkdir()
-    (outputs / "out").symlink_to("/etc")
-    (outputs / "in").symlink_to("real")
-    (outputs / "real").mkdir()
-    out = payload("e1", write_prefix="/artifacts/outputs/out/{execution_id}/")
-    assert bench.ask(out).verdict == (400, "ERR_WRITE_PREFIX")
-    first = bench.ask(payload("e1", write_prefix="/artifacts/outputs/in/{execution_id}/"))
-    held.wait_until_running()
-
-    assert bench.ask(out).verdict == (400, "ERR_WRITE_PREFIX")
-
-    held.release.set()
-    assert first.verdict == (200, "success")
-    assert (outputs / "real" / "e1" / "receipt.json").exists()
-    bench.service.drain(lambda: None)
-    assert bench.ask(out).verdict == (400, "ERR_WRITE_PREFIX")
-    assert bench.ask(payload("e2")).verdict == (503, "ERR_DRAINING")
-
-
-@pytest.mark.parametrize("tells", [True, False])
-def test_what_is_there_is_seen_also_where_the_system_does_not_say_whether_it_is(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, tells: bool
-) -> None:
-    """Some containers forbid the call that asks, and some systems do not ask it of links."""
-    monkeypatch.setattr(files, "_TELLS", tells)
-    bench = Bench(tmp_path, write_hello)
-    assert bench.ask(payload()).verdict == (200, "success")
-    (tmp_path / "outputs" / "out").symlink_to("/etc")
-    (tmp_path / "outputs" / "gone").symlink_to("/nowhere")
-
-    assert bench.ask(payload()).answer.replayed is True
-    assert bench.ask(payload(inputs={"schema": "v1", "params": {"n": 1}})).verdict == (409, "ERR_EXECUTION_CONFLICT")
-    for name in ("out", "gone"):
-        for change in ({}, {"mode": "neither"}):
-            body = payload("e2", write_prefix=f"/artifacts/outputs/{name}/", **change)
-            assert bench.ask(body).verdict == (400, "ERR_WRITE_PREFIX")
 
 
 @pytest.mark.parametrize("other", [{"ref": "ns/name@2"}, {"environ": {"IMAGE_DIGEST": "sha256:" + "f" * 64}}])

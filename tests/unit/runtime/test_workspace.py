@@ -10,11 +10,7 @@ from typing import Any
 
 import pytest
 
-from processor_runtime.errors import (
-    ProcessorError,
-    StorageError,
-    WritePrefixError,
-)
+from processor_runtime.errors import ProcessorError, StorageError
 from processor_runtime.workspace import MAX_RECEIPT_BYTES, PrefixLockedError, Workspace
 from tests.unit.runtime.workspaces import PREFIX, Make, failing, files_of, write_output
 
@@ -33,22 +29,6 @@ def test_a_folder_that_cannot_be_made_is_a_storage_error(
         workspace.make()
 
     assert failure.value.context == {"errno": number}
-    assert not workspace.opened
-
-
-@pytest.mark.parametrize(("leads", "error"), [("/etc", WritePrefixError), ("real", StorageError)])
-def test_a_prefix_that_is_not_allowed_is_told_before_a_disk_that_fails(
-    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch, leads: str, error: type[ProcessorError]
-) -> None:
-    """The rules of a request come before what happens to it."""
-    (folder.parent / "real").mkdir(parents=True)
-    (folder.parent / "link").symlink_to(leads)
-    workspace = make("/artifacts/outputs/link/e1/")
-    monkeypatch.setattr(os, "open", failing(os.open, errno.EIO, when=lambda name, *_: name == "outputs"))
-
-    with pytest.raises(error):
-        workspace.exists()
-
     assert not workspace.opened
 
 

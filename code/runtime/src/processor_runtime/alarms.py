@@ -16,7 +16,7 @@ class Alarms:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._changed = threading.Condition(self._lock)
+        self._changed = threading.Condition(self._lock)  # each run takes the lock itself, which costs less
         self._entries: dict[object, tuple[float, Job]] = {}
         self._next = 0.0
         self._started = False

@@ -15,10 +15,11 @@ MAX_INTEGER: Final = 2**53 - 1
 LONGEST_INTEGER: Final = len(f"-{MAX_INTEGER}")
 
 _STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_LONG_NUMBER: Final = re.compile(rb"[0-9.eE+-]{16,}")
-# the same question asked in a twentieth of the time: is there a long number at all
-_OF_NUMBERS: Final = bytes(ord("0") if chr(byte) in "0123456789.eE+-" else ord(" ") for byte in range(256))
-_LONG: Final = b"0" * 16
+_OF_NUMBERS: Final = b"0123456789.eE+-"
+_LONG: Final = len(str(MAX_INTEGER))
+_LONG_NUMBER: Final = re.compile(b"[%b]{%d,}" % (re.escape(_OF_NUMBERS), _LONG))
+# whether there is one at all a search for zeros tells sooner than the pattern, once each of those bytes is one
+_ZEROS: Final = bytes(ord("0") if byte in _OF_NUMBERS else ord(" ") for byte in range(256))
 _INTEGER: Final = re.compile(rb"-?[0-9]+")
 
 
@@ -42,7 +43,7 @@ def loads(data: bytes) -> Any:  # any JSON value
     except orjson.JSONDecodeError as exc:
         raise JsonError(exc.msg) from exc
     keys = _keys(value, 1)
-    if data.count(b":") == keys and _LONG not in data.translate(_OF_NUMBERS):
+    if data.count(b":") == keys and b"0" * _LONG not in data.translate(_ZEROS):
         return value
     # what is left without its strings is structure and numbers: one colon a key
     rest = _STRING.sub(b"", data)
